@@ -1,0 +1,165 @@
+"""API keys: issue, amend, revoke, list. Who may do what is decided here, on the way in."""
+
+import msgspec
+
+from application.allowances import new_allowance, set_quota
+from application.deciding import (
+    API_KEY,
+    Change,
+    Context,
+    Principal,
+    change,
+    commit,
+    fresh,
+    load,
+    new_id,
+    retrying,
+)
+from application.ports import Ports
+from application.rows import EntitlementRow, KeyDigestRow, Row
+from domain import allowances, api_keys, key_format
+from domain.allowances import Allowance, Quota
+from domain.api_keys import AmendApiKey, ApiKey, IssueApiKey
+from domain.errors import AccountNotActive, NotFound, NotPermitted
+
+
+class IssuedApiKey(msgspec.Struct, frozen=True):
+    """A new key, and its secret: the only time that it is seen."""
+
+    secret: str
+    key: ApiKey
+
+
+def may_manage(principal: Principal, account_id: str | None) -> bool:
+    """Whether the principal may act on keys of this account."""
+    if principal.is_staff:
+        return True
+    if principal.kind == "service":
+        return bool(principal.permissions & {"keys.issue", "keys.manage"})
+    return principal.kind == "account" and principal.account_id == account_id
+
+
+async def issue(
+    ports: Ports,
+    context: Context,
+    command: IssueApiKey,
+    quota: Quota | None = None,
+    prefix: str | None = None,
+    secret: str | None = None,
+) -> tuple[IssuedApiKey, int]:
+    """Issue a key for an account, with a quota of its own if one is given.
+
+    `secret` is for a key that the operator brings (SERVICE_KEY). Raises NotFound for an
+    account that the principal may not see, NotPermitted, EntitlementExceeded, Taken,
+    InvalidCommand. Answers the key with its secret, and the position.
+    """
+    principal = context.principal
+    if not may_manage(principal, command.account_id):
+        raise NotFound("account", command.account_id)
+    if principal.kind == "service" and "keys.issue" not in principal.permissions:
+        raise NotPermitted("keys.issue")
+    if command.kind == "service" and not principal.is_staff:
+        raise NotPermitted("staff")
+    account = ports.directory.account(command.account_id)
+    if account is None:
+        raise NotFound("account", command.account_id)
+    if account.status != "active":
+        raise AccountNotActive(account.id, account.status)
+    if ports.policy.require_verified_email and not account.email_verified:
+        raise AccountNotActive(account.id, "unverified")
+    plan = ports.directory.plan(account.plan)
+    allowed = None if plan is None else plan.entitlements.keys
+
+    if secret is None:
+        entropy = ports.entropy(key_format.SECRET_BYTES)
+        secret = key_format.compose(
+            prefix or ports.policy.key_prefix, command.environment, entropy
+        )
+    now = ports.clock()
+    key_id = new_id(ports, "key")
+    digest = ports.digests.key(secret)
+    events = api_keys.issue(
+        command, key_id, digest, ports.digests.pepper_id, key_format.hint(secret), now
+    )
+    issued = change(fresh(API_KEY, key_id), events, now, account.id)
+    changes: list[Change[ApiKey] | Change[Allowance]] = [issued]
+    rows: list[Row] = [KeyDigestRow(digest, key_id)]
+    if allowed is not None:
+        rows.insert(0, EntitlementRow(account.id, API_KEY.name, "keys", allowed, account.plan))
+    if quota is not None:
+        made, counter = new_allowance(ports, key_id, account.id, "own", allowances.check(quota))
+        changes.append(made)
+        rows.append(counter)
+    result = IssuedApiKey(secret, issued.state)
+    position = await commit(ports, context, now, changes, rows, result=result)
+    return result, position
+
+
+async def amend(
+    ports: Ports,
+    context: Context,
+    key_id: str,
+    command: AmendApiKey,
+    quota: Quota | None | msgspec.UnsetType = msgspec.UNSET,
+) -> tuple[ApiKey, int]:
+    """Change what is given of a key; answers it and the position.
+
+    Raises NotFound, KeyRevoked, InvalidCommand. What is as asked for already makes no event.
+    """
+
+    async def attempt() -> tuple[ApiKey, int]:
+        stream = await load(ports, API_KEY, key_id)
+        key = visible(context.principal, key_id, stream.state)
+        now = ports.clock()
+        changes: list[Change[ApiKey] | Change[Allowance]] = []
+        rows: list[Row] = []
+        if events := api_keys.amend(key, command, now):
+            amended = change(stream, events, now, key.account_id)
+            changes.append(amended)
+            key = amended.state
+        if not isinstance(quota, msgspec.UnsetType):
+            more, counters = await set_quota(ports, key_id, key.account_id, quota, now)
+            changes += more
+            rows += counters
+        if not changes:
+            return key, ports.directory.position
+        return key, await commit(ports, context, now, changes, rows, result=key)
+
+    return await retrying(attempt)
+
+
+async def revoke(ports: Ports, context: Context, key_id: str, reason: str | None = None) -> int:
+    """End a key for good; answers the position. A second time changes nothing."""
+
+    async def attempt() -> int:
+        stream = await load(ports, API_KEY, key_id)
+        key = visible(context.principal, key_id, stream.state)
+        events = api_keys.revoke(key)
+        if not events:
+            return ports.directory.position
+        now = ports.clock()
+        changes = [change(stream, events, now, key.account_id)]
+        return await commit(ports, context, now, changes, reason=reason)
+
+    return await retrying(attempt)
+
+
+async def get(ports: Ports, principal: Principal, key_id: str) -> ApiKey:
+    """The key as it stands in the log. NotFound where it is somebody else's."""
+    return visible(principal, key_id, (await load(ports, API_KEY, key_id)).state)
+
+
+async def list_keys(
+    ports: Ports, principal: Principal, account_id: str, after: str | None, limit: int
+) -> list[ApiKey]:
+    """A page of an account's keys, oldest first. NotFound where it is somebody else's."""
+    if not may_manage(principal, account_id):
+        raise NotFound("account", account_id)
+    return await ports.lookups.keys_of(account_id, after, limit)
+
+
+def visible(principal: Principal, key_id: str, key: ApiKey | None) -> ApiKey:
+    """The key, if the principal may know of it. A foreign one is not found (SECURITY 20)."""
+    if key is None or not may_manage(principal, key.account_id):
+        raise NotFound("key", key_id)
+    return key

@@ -1,0 +1,180 @@
+"""load -> decide -> append: the path that every command takes.
+
+A use case loads streams, lets the domain decide, and commits all that follows in one
+transaction: the events, the states they fold to, and the rows that must be right.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Any, Generic, Literal, Protocol, TypeVar, get_args
+
+import msgspec
+
+from application.errors import VersionConflict
+from application.ports import Ports
+from application.rows import AnswerRow, Row, StateRow
+from domain import accounts, allowances, api_keys, ids, plans, sessions
+from domain.event import Event, Metadata, NewEvent
+
+S = TypeVar("S", bound=msgspec.Struct)
+T = TypeVar("T")
+
+ATTEMPTS = 4
+CATCH_UP_SECONDS = 1.0
+
+
+class Noun(msgspec.Struct, Generic[S], frozen=True):
+    """How one noun's streams fold. `evolve` refuses events of other nouns."""
+
+    name: str
+    evolve: Callable[[S | None, Any, datetime], S]
+
+
+ACCOUNT = Noun[accounts.Account]("account", accounts.evolve)
+SESSION = Noun[sessions.Session]("session", sessions.evolve)
+API_KEY = Noun[api_keys.ApiKey]("api_key", api_keys.evolve)
+PLAN = Noun[plans.Plan]("plan", plans.evolve)
+ALLOWANCE = Noun[allowances.Allowance]("allowance", allowances.evolve)
+
+FOLLOWED: dict[type[Event], Noun[Any]] = {
+    event: noun
+    for noun, union in (
+        (ACCOUNT, accounts.AccountEvent),
+        (API_KEY, api_keys.ApiKeyEvent),
+        (PLAN, plans.PlanEvent),
+        (ALLOWANCE, allowances.AllowanceEvent),
+    )
+    for event in (get_args(union) or (union,))
+}
+"""The nouns that the key directory holds, by the events that change them."""
+
+PrincipalKind = Literal["account", "service", "key", "operator", "system"]
+
+
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
+    """Who acts. `account_id` is whose account it is, or belongs to."""
+
+    kind: PrincipalKind
+    id: str
+    account_id: str | None = None
+    roles: frozenset[str] = frozenset()
+    permissions: frozenset[str] = frozenset()
+
+    @property
+    def is_staff(self) -> bool:
+        """May act on other people's accounts."""
+        return self.kind in ("operator", "system") or accounts.ADMIN in self.roles
+
+
+OPERATOR = Principal(kind="operator", id="operator")
+SYSTEM = Principal(kind="system", id="system")
+PUBLIC = Principal(kind="system", id="public")
+
+
+class Idempotency(Protocol):
+    """Remembers the answer in the command's own transaction."""
+
+    def row(self, result: object, stream: str, version: int) -> AnswerRow: ...
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """Around a command: who asks, under which request, and what to remember."""
+
+    principal: Principal
+    command_id: str
+    request_id: str | None = None
+    idempotency: Idempotency | None = None
+
+
+class Stream(msgspec.Struct, Generic[S], frozen=True):
+    """A stream as it was loaded, or as it will be after a change."""
+
+    noun: Noun[S]
+    id: str
+    version: int
+    state: S | None
+
+
+class Change(msgspec.Struct, Generic[S], frozen=True):
+    """What a decision does to one stream."""
+
+    events: tuple[NewEvent, ...]
+    row: StateRow
+    state: S
+
+
+def new_id(ports: Ports, prefix: str) -> str:
+    """A fresh id of this prefix."""
+    unix_ms = int(ports.clock().timestamp() * 1000)
+    return ids.compose(prefix, unix_ms, ports.entropy(ids.ENTROPY_BYTES))
+
+
+def fresh(noun: Noun[S], stream: str) -> Stream[S]:
+    """A stream that nothing has happened in."""
+    return Stream(noun, stream, 0, None)
+
+
+async def load(ports: Ports, noun: Noun[S], stream: str) -> Stream[S]:
+    """The stream as it stands in the log now."""
+    state: S | None = None
+    version = 0
+    for recorded in await ports.store.read(stream):
+        state = noun.evolve(state, recorded.event, recorded.metadata.at)
+        version = recorded.version
+    return Stream(noun, stream, version, state)
+
+
+def change(
+    stream: Stream[S], events: Sequence[Event], at: datetime, account_id: str | None
+) -> Change[S]:
+    """The stream's change by these events, which must be some."""
+    state = stream.state
+    new = []
+    for number, event in enumerate(events, stream.version + 1):
+        state = stream.noun.evolve(state, event, at)
+        new.append(NewEvent(stream.id, number, event, account_id))
+    if state is None:
+        raise ValueError("a change without events")
+    row = StateRow(stream.id, stream.noun.name, account_id, new[-1].version, state)
+    return Change(tuple(new), row, state)
+
+
+async def commit(
+    ports: Ports,
+    context: Context,
+    at: datetime,
+    changes: Sequence[Change[Any]],
+    rows: Sequence[Row] = (),
+    *,
+    result: object = None,
+    reason: str | None = None,
+) -> int:
+    """Append all changes and rows in one transaction; answer the position.
+
+    Waits a moment for this process to have followed the log that far, so that whoever got
+    the answer sees what they did.
+    """
+    metadata = Metadata(
+        at=at,
+        actor=context.principal.id,
+        command_id=context.command_id,
+        request_id=context.request_id,
+        reason=reason,
+    )
+    events = [event for each in changes for event in each.events]
+    written: list[Row] = [*rows, *(each.row for each in changes)]
+    if context.idempotency is not None:
+        written.append(context.idempotency.row(result, events[-1].stream, events[-1].version))
+    position = await ports.store.append(events, metadata, written)
+    await ports.directory.catch_up(position, CATCH_UP_SECONDS)
+    return position
+
+
+async def retrying(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Run the whole of load, decide, append again when somebody else was first."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return await attempt()
+        except VersionConflict:
+            continue
+    return await attempt()

@@ -1,0 +1,75 @@
+"""What can go wrong around a command that is not a refusal of the rules.
+
+`api/http/problems.py` maps these, too.
+"""
+
+
+class ApplicationError(Exception):
+    """The command was not carried out, or not in the way that was asked for."""
+
+
+class Unauthenticated(ApplicationError):
+    """No credential, or one that proves nothing. `reason` is for logs, never for answers."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class WrongCredentials(ApplicationError):
+    """Sign-in failed. Which part was wrong is not said (ASVS V6.3.8)."""
+
+
+class RegistrationUnavailable(ApplicationError):
+    """Verified addresses are required and can't be proven here yet."""
+
+
+class Overloaded(ApplicationError):
+    """A bounded queue is full; nothing was done. Try again after `retry_after_seconds`."""
+
+    def __init__(self, what: str, retry_after_seconds: int) -> None:
+        super().__init__(what)
+        self.what = what
+        self.retry_after_seconds = retry_after_seconds
+
+
+class StoreUnavailable(ApplicationError):
+    """The event store can't be reached. What was asked for may be retried with its
+    Idempotency-Key."""
+
+
+class DirectoryStale(ApplicationError):
+    """This process can't confirm that it has followed the log to its end (DESIGN 8)."""
+
+
+class VersionConflict(ApplicationError):
+    """Somebody else changed the same stream first, several times in a row."""
+
+
+class PositionNotReached(ApplicationError):
+    """The position that the caller must see is not there yet."""
+
+    def __init__(self, wanted: int, reached: int) -> None:
+        super().__init__(f"wanted {wanted}, reached {reached}")
+        self.wanted = wanted
+        self.reached = reached
+
+
+class ForeignLog(ApplicationError):
+    """A position token of another log: of another installation, or from before a restore."""
+
+
+class IdempotencyKeyReused(ApplicationError):
+    """The same Idempotency-Key came with another body."""
+
+
+class IdempotencyInFlight(ApplicationError):
+    """The first request with this Idempotency-Key has not ended yet."""
+
+
+class AlreadyAnswered(ApplicationError):
+    """The first request with this Idempotency-Key was carried out; `answer` is what it got."""
+
+    def __init__(self, answer: bytes) -> None:
+        super().__init__("replayed")
+        self.answer = answer

@@ -1,0 +1,235 @@
+"""What the use cases need from the outside, as Protocols; `infra` implements them.
+
+What must be right at commit is in `rows`: written with the events, or not at all.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from application.rows import DataKeyRow, Row
+from domain.accounts import Account
+from domain.allowances import Allowance, Window
+from domain.api_keys import ApiKey
+from domain.event import Metadata, NewEvent, Recorded
+from domain.plans import Plan
+from domain.verification import Counter
+
+
+class AnswerExists(Exception):
+    """The same Idempotency-Key was answered in the meantime, or is being answered now."""
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """An event that can't be decoded: of a type or shape that this process doesn't know."""
+
+    position: int
+    stream: str
+    version: int
+    name: str
+    problem: str
+
+
+class Followed(NamedTuple):
+    """A step along a log. Empty `events` means: nothing after what was read before.
+
+    `asked_at` is the monotonic time just before the log was asked, so a full reading up to
+    its end is confirmed as of that instant.
+    """
+
+    events: Sequence[Recorded | Unreadable]
+    at_end: bool
+    asked_at: float
+
+
+class EventStore(Protocol):
+    """An append-only log of streams. Three verbs: read, append, follow."""
+
+    @property
+    def log_id(self) -> str:
+        """Names this log; position tokens of another one are refused."""
+        ...
+
+    async def read(self, stream: str, *, personal: bool = False) -> list[Recorded]:
+        """The stream's events, oldest first; personal fields are None unless asked for."""
+        ...
+
+    async def append(
+        self, events: Sequence[NewEvent], metadata: Metadata, rows: Sequence[Row] = ()
+    ) -> int:
+        """Append all events to their streams, and write all rows, or nothing.
+
+        Answers the position of the last event. Raises VersionConflict when a stream has
+        moved on, Taken, AnswerExists, StoreUnavailable. A commit whose reply was lost is
+        looked up by its command id, never reported as a conflict and never done twice.
+        """
+        ...
+
+    def follow(self, after: int) -> AsyncIterator[Followed]:
+        """Every event after this position, in order, and then whatever comes, for ever.
+
+        Survives the store's restarts; an event that can't be read comes as Unreadable.
+        """
+        ...
+
+
+class Flush(msgspec.Struct, frozen=True):
+    """What one flush asks of the database. `takes` is flat: request row, counter, amount."""
+
+    stream: str
+    version: int
+    metadata: bytes
+    batch: bytes
+    counters: list[int]
+    rules: list[int]
+    windows: list[Window]
+    takes: list[int]
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """What the database decided. Lists are per counter, but for `refused`: per refused row
+    the counter (1-based) that refused it, or STALE. `position` is that of the usage event."""
+
+    position: int
+    now_us: int
+    windows: list[int]
+    limits: list[int | None]
+    opening: list[int]
+    entry_no: list[int]
+    refused: dict[int, int]
+
+
+class UsageLog(Protocol):
+    """Counts by group commit: counters and usage event in one transaction."""
+
+    async def count(self, flush: Flush) -> Counted:
+        """Take the counters and append the batch, once per (stream, version) whatever
+        happens to the connection. Raises StoreUnavailable while that can't be known."""
+        ...
+
+    async def now_us(self) -> int:
+        """The database's clock, in microseconds since 1970 UTC."""
+        ...
+
+
+class Lookups(Protocol):
+    """Rows that were right at commit, read by those who need no more than that."""
+
+    async def claim_holder(self, kind: str, digest: bytes) -> str | None: ...
+
+    async def password_hash(self, account_id: str) -> str | None: ...
+
+    async def counters(self, counter_ids: Sequence[int]) -> dict[int, Counter]: ...
+
+    async def keys_of(
+        self, account_id: str, after: str | None, limit: int
+    ) -> list[ApiKey]: ...
+
+    async def accounts(self, after: str | None, limit: int) -> list[Account]: ...
+
+    async def answer(self, digest: bytes) -> tuple[bytes, bytes, int] | None:
+        """Body digest, sealed answer and position for an Idempotency-Key's digest."""
+        ...
+
+
+class Directory(Protocol):
+    """What this process knows of accounts, keys, plans and allowances, following the log."""
+
+    @property
+    def position(self) -> int: ...
+
+    def account(self, account_id: str) -> Account | None: ...
+
+    def key(self, key_id: str) -> ApiKey | None: ...
+
+    def plan(self, name: str) -> Plan | None: ...
+
+    def plans(self) -> list[Plan]: ...
+
+    def allowances(self, owner_id: str) -> Sequence[Allowance]: ...
+
+    async def catch_up(self, position: int, timeout: float) -> bool:
+        """Wait until this position is applied; False if it takes longer."""
+        ...
+
+
+class Digests(Protocol):
+    """Keyed digests under the pepper: of keys, tokens and what is claimed."""
+
+    @property
+    def pepper_id(self) -> str: ...
+
+    def key(self, secret: str) -> bytes: ...
+
+    def candidates(self, secret: str) -> tuple[bytes, ...]:
+        """The digests under every pepper in use, the current one first."""
+        ...
+
+    def refresh_token(self, token: str) -> bytes: ...
+
+    def claim(self, kind: str, text: str) -> bytes: ...
+
+
+class Passwords(Protocol):
+    """Argon2id behind a gate; raises Overloaded when its queue is full."""
+
+    async def hash(self, password: str) -> str: ...
+
+    async def verify(self, hash: str | None, password: str) -> bool:
+        """Whether it is the password. None takes as long as a hash and is never right."""
+        ...
+
+
+class Vault(Protocol):
+    """Makes data keys; what they seal is the event store's business."""
+
+    def new_data_key(self, account_id: str) -> DataKeyRow: ...
+
+
+class AccessClaims(msgspec.Struct, frozen=True):
+    """What an access token says (RFC 9068)."""
+
+    sub: str
+    sid: str
+    jti: str
+    iat: int
+    exp: int
+    roles: list[str]
+    amr: list[str]
+    epoch: int
+
+
+class Tokens(Protocol):
+    """Access tokens: EdDSA, one key id per signing key."""
+
+    def issue(self, claims: AccessClaims) -> str: ...
+
+    def check(self, token: str, now: datetime) -> AccessClaims:
+        """The claims of a token that is ours and not expired; Unauthenticated otherwise."""
+        ...
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings that use cases obey."""
+
+    key_prefix: str = "th"
+    access_token_ttl_seconds: int = 900
+    refresh_token_ttl_seconds: int = 604_800
+    require_verified_email: bool = False
+
+
+class Ports(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a use case may reach. Put together in `main`, nowhere else."""
+
+    store: EventStore
+    lookups: Lookups
+    directory: Directory
+    digests: Digests
+    passwords: Passwords
+    vault: Vault
+    tokens: Tokens
+    policy: Policy
+    clock: Callable[[], datetime]
+    entropy: Callable[[int], bytes]

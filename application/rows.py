@@ -1,0 +1,93 @@
+"""Rows that must be right at commit: written in the transaction that appends the events.
+
+One class a table, its fields the columns. The adapter holds one statement for each.
+"""
+
+from datetime import datetime
+
+import msgspec
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One row written with the events; its fields are the columns."""
+
+
+class ClaimRow(Row, frozen=True):
+    """Only one account may hold this. A claim that is held raises `Taken`."""
+
+    kind: str
+    digest: bytes
+    account_id: str
+
+
+class StateRow(Row, frozen=True):
+    """The state that the stream's events fold to: what a starting process loads."""
+
+    stream_id: str
+    noun: str
+    account_id: str | None
+    version: int
+    state: msgspec.Struct
+
+
+class KeyDigestRow(Row, frozen=True):
+    """Which key this digest belongs to; a digest that is held raises `Taken`."""
+
+    digest: bytes
+    key_id: str
+
+
+class CounterRow(Row, frozen=True):
+    """A counter's rule. Set on one that exists, what it has counted stays."""
+
+    counter_id: int
+    owner_id: str
+    account_id: str
+    limit_amount: int | None
+    rule_no: int
+    window_start: int
+
+
+class DataKeyRow(Row, frozen=True):
+    """An account's data key, wrapped by the master key."""
+
+    account_id: str
+    wrapped: bytes
+    master_key_id: str
+
+
+class PasswordRow(Row, frozen=True):
+    """An account's password hash, in PHC string format."""
+
+    account_id: str
+    hash: str
+
+
+class SessionRow(Row, frozen=True):
+    """A sign-in and the digest of its current refresh token."""
+
+    session_id: str
+    account_id: str
+    refresh_digest: bytes
+    expires_at: datetime
+
+
+class AnswerRow(Row, frozen=True):
+    """The sealed first answer to an Idempotency-Key; a second one raises `AnswerExists`."""
+
+    digest: bytes
+    body_digest: bytes
+    answer: bytes
+    stream_id: str
+    version: int
+
+
+class EntitlementRow(Row, frozen=True):
+    """Not a row but a guard: the account may have only so many of this noun that have not
+    ended. Checked alone for this account; raises `EntitlementExceeded`."""
+
+    account_id: str
+    noun: str
+    entitlement: str
+    limit: int
+    plan: str

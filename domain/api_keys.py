@@ -1,0 +1,326 @@
+"""API keys: named, revocable access. The secret is shown once; only its digest is kept."""
+
+import re
+from datetime import datetime
+from typing import Literal, assert_never
+
+import msgspec
+
+from domain.errors import InvalidCommand, KeyRevoked
+from domain.event import Event
+
+Kind = Literal["standard", "service"]
+Environment = Literal["live", "test"]
+Scalar = str | int | float | bool | None
+
+SERVICE_PERMISSIONS = frozenset(
+    "keys.verify keys.issue keys.manage accounts.manage quotas.read credits.spend "
+    "messages.log tokens.introspect tokens.revoke events.read".split()
+)
+"""What a service key may be permitted; a standard key's permissions are its owner's words."""
+
+_PERMISSION = re.compile(r"[a-z0-9_-]+(?:[.:][a-z0-9_-]+)*")
+
+
+class ApiKeyIssued(Event, frozen=True, tag="api_key.issued.v1"):
+    """A key exists. `digest` is the keyed hash of its secret under the pepper `pepper_id`."""
+
+    key_id: str
+    account_id: str
+    name: str
+    digest: bytes
+    pepper_id: str
+    hint: str
+    kind: Kind = "standard"
+    environment: Environment = "live"
+    audience: str | None = None
+    permissions: tuple[str, ...] = ()
+    expires_at: datetime | None = None
+    metadata: dict[str, Scalar] = {}
+    tags: tuple[str, ...] = ()
+    external_id: str | None = None
+    enabled: bool = True
+    generation: int = 1
+
+
+class ApiKeyRenamed(Event, frozen=True, tag="api_key.renamed.v1"):
+    """The key has another name."""
+
+    name: str
+
+
+class ApiKeyPermissionsSet(Event, frozen=True, tag="api_key.permissions_set.v1"):
+    """The key has exactly these permissions."""
+
+    permissions: tuple[str, ...]
+
+
+class ApiKeyExpirySet(Event, frozen=True, tag="api_key.expiry_set.v1"):
+    """The key ends at this instant, or never."""
+
+    expires_at: datetime | None = None
+
+
+class ApiKeyLabelled(Event, frozen=True, tag="api_key.labelled.v1"):
+    """The key's owner attached exactly these labels to it."""
+
+    metadata: dict[str, Scalar] = {}
+    tags: tuple[str, ...] = ()
+    external_id: str | None = None
+
+
+class ApiKeyPaused(Event, frozen=True, tag="api_key.paused.v1"):
+    """The key is refused until it is resumed."""
+
+
+class ApiKeyResumed(Event, frozen=True, tag="api_key.resumed.v1"):
+    """The key works again."""
+
+
+class ApiKeyRevoked(Event, frozen=True, tag="api_key.revoked.v1"):
+    """The key has ended for good."""
+
+
+ApiKeyEvent = (
+    ApiKeyIssued
+    | ApiKeyRenamed
+    | ApiKeyPermissionsSet
+    | ApiKeyExpirySet
+    | ApiKeyLabelled
+    | ApiKeyPaused
+    | ApiKeyResumed
+    | ApiKeyRevoked
+)
+
+
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A key as decisions and verification need it. Instants are Unix seconds."""
+
+    id: str
+    account_id: str
+    name: str
+    digest: bytes
+    pepper_id: str
+    hint: str
+    kind: Kind
+    environment: Environment
+    issued_at: float
+    audience: str | None = None
+    permissions: tuple[str, ...] = ()
+    expires_at: float | None = None
+    metadata: dict[str, Scalar] | None = None
+    tags: tuple[str, ...] = ()
+    external_id: str | None = None
+    enabled: bool = True
+    generation: int = 1
+    revoked_at: float | None = None
+
+
+class Labels(msgspec.Struct, frozen=True, kw_only=True):
+    """What an owner may write on a key to find it again. Not personal, and not secret."""
+
+    metadata: dict[str, Scalar] = {}
+    tags: tuple[str, ...] = ()
+    external_id: str | None = None
+
+
+class IssueApiKey(msgspec.Struct, frozen=True, kw_only=True):
+    """The command behind POST /v1/keys; the secret's digest is made outside."""
+
+    account_id: str
+    name: str
+    kind: Kind = "standard"
+    environment: Environment = "live"
+    audience: str | None = None
+    permissions: tuple[str, ...] = ()
+    expires_at: datetime | None = None
+    labels: Labels = Labels()
+    enabled: bool = True
+
+
+class AmendApiKey(msgspec.Struct, frozen=True, kw_only=True):
+    """The command behind PATCH /v1/keys/{id}: what is UNSET stays as it is."""
+
+    name: str | msgspec.UnsetType = msgspec.UNSET
+    permissions: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    expires_at: datetime | None | msgspec.UnsetType = msgspec.UNSET
+    metadata: dict[str, Scalar] | msgspec.UnsetType = msgspec.UNSET
+    tags: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    external_id: str | None | msgspec.UnsetType = msgspec.UNSET
+    enabled: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+def issue(
+    command: IssueApiKey, key_id: str, digest: bytes, pepper_id: str, hint: str, now: datetime
+) -> list[ApiKeyEvent]:
+    """The facts of a new key. InvalidCommand names the field that breaks a rule."""
+    check_labels(command.labels)
+    return [
+        ApiKeyIssued(
+            key_id=key_id,
+            account_id=command.account_id,
+            name=checked_name(command.name),
+            digest=digest,
+            pepper_id=pepper_id,
+            hint=hint,
+            kind=command.kind,
+            environment=command.environment,
+            audience=checked_audience(command.audience),
+            permissions=checked_permissions(command.permissions, command.kind),
+            expires_at=checked_expiry(command.expires_at, now),
+            metadata=command.labels.metadata,
+            tags=command.labels.tags,
+            external_id=command.labels.external_id,
+            enabled=command.enabled,
+        )
+    ]
+
+
+def amend(key: ApiKey, command: AmendApiKey, now: datetime) -> list[ApiKeyEvent]:
+    """The facts that bring the key to what is asked for; none for what it is already."""
+    if key.revoked_at is not None:
+        raise KeyRevoked(key.id)
+    events: list[ApiKeyEvent] = []
+    if command.name is not msgspec.UNSET and command.name != key.name:
+        events.append(ApiKeyRenamed(name=checked_name(command.name)))
+    if command.permissions is not msgspec.UNSET and command.permissions != key.permissions:
+        permissions = checked_permissions(command.permissions, key.kind)
+        events.append(ApiKeyPermissionsSet(permissions=permissions))
+    if command.expires_at is not msgspec.UNSET and _unix(command.expires_at) != key.expires_at:
+        events.append(ApiKeyExpirySet(expires_at=checked_expiry(command.expires_at, now)))
+    labels = labels_of(key)
+    wanted = Labels(
+        metadata=labels.metadata if command.metadata is msgspec.UNSET else command.metadata,
+        tags=labels.tags if command.tags is msgspec.UNSET else command.tags,
+        external_id=(
+            labels.external_id if command.external_id is msgspec.UNSET else command.external_id
+        ),
+    )
+    if wanted != labels:
+        check_labels(wanted)
+        events.append(ApiKeyLabelled(**msgspec.structs.asdict(wanted)))
+    if command.enabled is not msgspec.UNSET and command.enabled != key.enabled:
+        events.append(ApiKeyResumed() if command.enabled else ApiKeyPaused())
+    return events
+
+
+def revoke(key: ApiKey) -> list[ApiKeyEvent]:
+    """End the key; twice is once."""
+    return [] if key.revoked_at is not None else [ApiKeyRevoked()]
+
+
+def labels_of(key: ApiKey) -> Labels:
+    """The labels that the key carries."""
+    return Labels(metadata=key.metadata or {}, tags=key.tags, external_id=key.external_id)
+
+
+def checked_name(name: str) -> str:
+    """The name, trimmed: 1 to 100 characters."""
+    name = name.strip()
+    if not 1 <= len(name) <= 100 or not name.isprintable():
+        raise InvalidCommand("name", "1 to 100 printable characters")
+    return name
+
+
+def checked_audience(audience: str | None) -> str | None:
+    """The audience, 1 to 100 characters, or none."""
+    if audience is not None and not 1 <= len(audience) <= 100:
+        raise InvalidCommand("audience", "1 to 100 characters")
+    return audience
+
+
+def checked_permissions(permissions: tuple[str, ...], kind: Kind) -> tuple[str, ...]:
+    """The permissions, each once: at most 100; a service key's are from a fixed list."""
+    if len(permissions) > 100:
+        raise InvalidCommand("permissions", "at most 100")
+    for number, permission in enumerate(permissions):
+        if len(permission) > 100 or _PERMISSION.fullmatch(permission) is None:
+            raise InvalidCommand(
+                f"permissions[{number}]", "words of a-z 0-9 _ - joined by . or :, at most 100 long"
+            )
+        if kind == "service" and permission not in SERVICE_PERMISSIONS:
+            raise InvalidCommand(
+                f"permissions[{number}]", f"one of {' '.join(sorted(SERVICE_PERMISSIONS))}"
+            )
+    return tuple(dict.fromkeys(permissions))
+
+
+def checked_expiry(expires_at: datetime | None, now: datetime) -> datetime | None:
+    """An instant to come, with its time zone; or never."""
+    if expires_at is None:
+        return None
+    if expires_at.tzinfo is None:
+        raise InvalidCommand("expires_at", "needs a time zone, as in 2030-01-31T00:00:00Z")
+    if expires_at <= now:
+        raise InvalidCommand("expires_at", "must be in the future")
+    return expires_at
+
+
+def check_labels(labels: Labels) -> None:
+    """At most 50 metadata fields and 50 tags; names up to 40, values up to 500 characters."""
+    if len(labels.metadata) > 50:
+        raise InvalidCommand("metadata", "at most 50 fields")
+    for field, value in labels.metadata.items():
+        if not 1 <= len(field) <= 40:
+            raise InvalidCommand("metadata", "field names of 1 to 40 characters")
+        if isinstance(value, str) and len(value) > 500:
+            raise InvalidCommand(f"metadata.{field}", "at most 500 characters")
+        if isinstance(value, int) and abs(value) > 2**53 - 1:
+            raise InvalidCommand(f"metadata.{field}", "whole numbers up to 2^53 - 1; else a string")
+    if len(labels.tags) > 50 or not all(1 <= len(tag) <= 100 for tag in labels.tags):
+        raise InvalidCommand("tags", "at most 50, of 1 to 100 characters")
+    if labels.external_id is not None and not 1 <= len(labels.external_id) <= 200:
+        raise InvalidCommand("external_id", "1 to 200 characters")
+
+
+def evolve(state: ApiKey | None, event: ApiKeyEvent, at: datetime) -> ApiKey:
+    """The key after this event."""
+    if isinstance(event, ApiKeyIssued):
+        return ApiKey(
+            id=event.key_id,
+            account_id=event.account_id,
+            name=event.name,
+            digest=event.digest,
+            pepper_id=event.pepper_id,
+            hint=event.hint,
+            kind=event.kind,
+            environment=event.environment,
+            audience=event.audience,
+            permissions=event.permissions,
+            expires_at=_unix(event.expires_at),
+            metadata=event.metadata or None,
+            tags=event.tags,
+            external_id=event.external_id,
+            enabled=event.enabled,
+            generation=event.generation,
+            issued_at=at.timestamp(),
+        )
+    if state is None:
+        raise ValueError(f"{type(event).__name__} before api_key.issued")
+    replace = msgspec.structs.replace
+    match event:
+        case ApiKeyRenamed():
+            return replace(state, name=event.name)
+        case ApiKeyPermissionsSet():
+            return replace(state, permissions=event.permissions)
+        case ApiKeyExpirySet():
+            return replace(state, expires_at=_unix(event.expires_at))
+        case ApiKeyLabelled():
+            return replace(
+                state,
+                metadata=event.metadata or None,
+                tags=event.tags,
+                external_id=event.external_id,
+            )
+        case ApiKeyPaused():
+            return replace(state, enabled=False)
+        case ApiKeyResumed():
+            return replace(state, enabled=True)
+        case ApiKeyRevoked():
+            return replace(state, revoked_at=at.timestamp())
+        case _:
+            assert_never(event)
+
+
+def _unix(instant: datetime | None) -> float | None:
+    return None if instant is None else instant.timestamp()

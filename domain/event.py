@@ -1,0 +1,83 @@
+"""What every event is: a frozen struct with a stored name of ours, and its metadata.
+
+An event class names itself with `tag="noun.fact.v1"`; that name, never a Python path, is
+what the log keeps. Fields that name a person or hold their words are annotated
+`Annotated[X | None, PERSONAL]`: the mapper seals them with the account's data key, and they
+read as None once that key is destroyed.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+
+PERSONAL = msgspec.Meta(extra={"personal": True})
+"""Marks a field that is sealed per account from the first event."""
+
+PersonalText = Annotated[str | None, PERSONAL]
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
+    """A fact. Past tense, never changed once shipped; a new shape is a new version."""
+
+
+class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who, when and why. `at` is UTC; `cause` is what led to the command, where it is known.
+
+    `command_id` is the same for every event of one command, so a commit whose reply was
+    lost can be looked up.
+    """
+
+    at: datetime
+    actor: str
+    command_id: str
+    request_id: str | None = None
+    cause: str | None = None
+    reason: PersonalText = None
+
+
+class NewEvent(msgspec.Struct, frozen=True):
+    """An event on its way into the log. `version` counts from 1 within its stream.
+
+    `account_id` says whose data key seals the personal fields; None where there are none.
+    """
+
+    stream: str
+    version: int
+    event: Event
+    account_id: str | None
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """An event as the log has it; `position` orders the whole log."""
+
+    position: int
+    stream: str
+    version: int
+    event: Event
+    metadata: Metadata
+    account_id: str | None
+
+
+def stored_name(event_type: type[Event]) -> str:
+    """The name under which the log keeps events of this class."""
+    tag = event_type.__struct_config__.tag
+    if not isinstance(tag, str):
+        raise TypeError(f"{event_type.__name__} has no stored name")
+    return tag
+
+
+def personal_fields(struct_type: type[msgspec.Struct]) -> tuple[str, ...]:
+    """The names of the fields that are declared personal on this class."""
+    return tuple(
+        field.encode_name
+        for field in msgspec.structs.fields(struct_type)
+        if _is_personal(field.type)
+    )
+
+
+def _is_personal(annotation: Any) -> bool:
+    return any(
+        isinstance(extra, msgspec.Meta) and bool((extra.extra or {}).get("personal"))
+        for extra in getattr(annotation, "__metadata__", ())
+    )

@@ -1,0 +1,133 @@
+"""Events to stored bytes and back: readable JSON, personal fields sealed in one blob.
+
+Stored: `{"event": {"type": name, ...}, "metadata": {...}, "account": id, "sealed": base64}`.
+The blob holds `{"event": {...}, "metadata": {...}}` of the personal fields alone, bound to
+account, stream and version. Without the data key these fields read as None.
+"""
+
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from domain.event import Event, Metadata, NewEvent, Recorded, personal_fields, stored_name
+from domain.events import CATALOGUE, Catalogue
+from infra.vault import seal, unseal
+
+_ENCODER = msgspec.json.Encoder()
+
+
+class CannotDecode(Exception):
+    """Bytes of the log that this process can't read."""
+
+
+class _Stored(msgspec.Struct):
+    event: msgspec.Raw
+    metadata: msgspec.Raw
+    account: str | None = None
+    sealed: str | None = None
+
+
+class _Sealed(msgspec.Struct):
+    event: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
+
+
+_STORED = msgspec.json.Decoder(_Stored)
+_SEALED = msgspec.json.Decoder(_Sealed)
+
+
+class EventMapper:
+    """Knows every event class there is, and which of their fields are sealed."""
+
+    def __init__(self, catalogue: Catalogue = CATALOGUE) -> None:
+        self._catalogue = catalogue
+        self._metadata = msgspec.json.Decoder(Metadata)
+        self._personal_metadata = personal_fields(Metadata)
+        self._decoders: dict[str, msgspec.json.Decoder[Event]] = {}
+        self._personal: dict[type[Event], tuple[str, ...]] = {}
+
+    def encode(
+        self,
+        new: NewEvent,
+        metadata: Metadata,
+        data_key: bytes | None,
+        nonce: bytes | None = None,
+    ) -> tuple[str, bytes]:
+        """The stored name and bytes. ValueError for personal fields without a data key."""
+        personal = self._personal_fields(type(new.event))
+        hidden = _Sealed(
+            event=_present(new.event, personal),
+            metadata=_present(metadata, self._personal_metadata),
+        )
+        document: dict[str, Any] = {"event": new.event, "metadata": metadata}
+        if new.account_id is not None:
+            document["account"] = new.account_id
+        if hidden.event or hidden.metadata:
+            if data_key is None:
+                raise ValueError(f"{type(new.event).__name__} has personal fields and no data key")
+            document["event"] = _without(new.event, personal)
+            document["metadata"] = _without(metadata, self._personal_metadata)
+            blob = seal(data_key, _ENCODER.encode(hidden), _place(new), nonce)
+            document["sealed"] = b64encode(blob).decode()
+        return stored_name(type(new.event)), _ENCODER.encode(document)
+
+    def decode(
+        self,
+        position: int,
+        stream: str,
+        version: int,
+        name: str,
+        state: bytes,
+        data_key_of: Callable[[str], bytes | None] | None = None,
+    ) -> Recorded:
+        """The event in today's version. Personal fields only with `data_key_of`, and only
+        while that account's key exists. Raises CannotDecode, never anything else."""
+        decoder = self._decoder(name)
+        try:
+            stored = _STORED.decode(state)
+            event = decoder.decode(stored.event)
+            metadata = self._metadata.decode(stored.metadata)
+            if stored.sealed is not None and stored.account is not None and data_key_of:
+                data_key = data_key_of(stored.account)
+                if data_key is not None:
+                    place = f"{stored.account}|{stream}|{version}"
+                    hidden = _SEALED.decode(unseal(data_key, b64decode(stored.sealed), place))
+                    event = msgspec.structs.replace(event, **hidden.event)
+                    metadata = msgspec.structs.replace(metadata, **hidden.metadata)
+        except Exception as error:
+            raise CannotDecode(f"{name} at {position}: {error}") from error
+        lifted = self._catalogue.lift(event)
+        return Recorded(position, stream, version, lifted, metadata, stored.account)
+
+    def _decoder(self, name: str) -> msgspec.json.Decoder[Event]:
+        decoder = self._decoders.get(name)
+        if decoder is None:
+            event_type = self._catalogue.type_of(name)
+            if event_type is None:
+                raise CannotDecode(f"unknown event type {name}")
+            decoder = self._decoders[name] = msgspec.json.Decoder(event_type)
+        return decoder
+
+    def _personal_fields(self, event_type: type[Event]) -> tuple[str, ...]:
+        if event_type not in self._personal:
+            self._personal[event_type] = personal_fields(event_type)
+        return self._personal[event_type]
+
+
+def account_of(state: bytes) -> str | None:
+    """Whose event these stored bytes are."""
+    return _STORED.decode(state).account
+
+
+def _present(struct: msgspec.Struct, fields: tuple[str, ...]) -> dict[str, Any]:
+    return {field: value for field in fields if (value := getattr(struct, field)) is not None}
+
+
+def _without(struct: msgspec.Struct, fields: tuple[str, ...]) -> msgspec.Struct:
+    return msgspec.structs.replace(struct, **dict.fromkeys(fields)) if fields else struct
+
+
+def _place(new: NewEvent) -> str:
+    return f"{new.account_id}|{new.stream}|{new.version}"

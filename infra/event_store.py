@@ -1,0 +1,290 @@
+"""The event store: our three verbs on the eventsourcing library's Postgres recorder.
+
+The library serialises appends with a table lock, which is what keeps a follower from
+missing events; it knows nothing of asyncio, so calls run in a few threads. Following is one
+connection that listens, and polls as well, since a NOTIFY can be lost and a restart ends
+every LISTEN.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import psycopg
+import structlog
+from eventsourcing.persistence import IntegrityError, PersistenceError, StoredEvent
+from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
+
+from application.errors import StoreUnavailable, VersionConflict
+from application.ports import AnswerExists, Followed, Unreadable
+from application.rows import ClaimRow, DataKeyRow, EntitlementRow, Row
+from domain.errors import EntitlementExceeded, Taken
+from domain.event import Metadata, NewEvent, Recorded
+from infra.event_mapper import CannotDecode, EventMapper
+from infra.postgres.connection import SCHEMA, connect, parameters
+from infra.postgres.rows import statement
+from infra.vault import MasterKeyVault
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+THREADS = 4
+GIVE_UP_SECONDS = 3.0
+POLL_SECONDS = 0.2
+PAGE = 500
+STUCK_SECONDS = 2.0
+
+_CONFLICTS = {"claims_pkey": "claim", "key_digests_pkey": "key", "answers_pkey": "answer"}
+
+
+class RowsRecorder(PostgresApplicationRecorder):
+    """The library's recorder, writing our rows on the cursor of its transaction."""
+
+    def _insert_events(
+        self,
+        curs: psycopg.Cursor[Any],
+        stored_events: Sequence[StoredEvent],
+        **kwargs: Any,
+    ) -> None:
+        for row in kwargs.get("rows", ()):
+            sql, values = statement(row)
+            curs.execute(sql.encode(), values)
+
+
+# The library retries ten times in place and so turns a lost commit reply into a false
+# conflict; its undecorated methods leave the decision to us.
+_insert_events = PostgresApplicationRecorder.insert_events.__wrapped__
+_select_events = PostgresApplicationRecorder.select_events.__wrapped__
+
+
+class PostgresEventStore:
+    """The decisions log in Postgres. Implements application.ports.EventStore."""
+
+    def __init__(
+        self, url: str, log_id: str, vault: MasterKeyVault, mapper: EventMapper, log: str
+    ) -> None:
+        self._url = url
+        self._log_id = log_id
+        self._vault = vault
+        self._mapper = mapper
+        self._table = log
+        self._datastore = _datastore(url)
+        self._recorder: RowsRecorder | None = None
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="events")
+
+    @property
+    def log_id(self) -> str:
+        """Names this log."""
+        return self._log_id
+
+    async def close(self) -> None:
+        """Return the connections."""
+        self._datastore.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def read(self, stream: str, *, personal: bool = False) -> list[Recorded]:
+        """The stream's events, oldest first."""
+        return await self._in_thread(self._read, stream, personal)
+
+    async def append(
+        self, events: Sequence[NewEvent], metadata: Metadata, rows: Sequence[Row] = ()
+    ) -> int:
+        """Append to all streams, with all rows, or not at all; answers the last position."""
+        return await self._in_thread(self._append, events, metadata, rows)
+
+    async def follow(self, after: int) -> AsyncIterator[Followed]:
+        """Everything after this position, in order, for ever; over restarts of Postgres."""
+        backoff = 0.05
+        while True:
+            try:
+                connection = await connect(self._url)
+                try:
+                    async with asyncio.timeout(STUCK_SECONDS):
+                        await connection.execute(f"LISTEN {self._table}".encode())
+                    while True:
+                        asked_at = time.monotonic()
+                        async with asyncio.timeout(STUCK_SECONDS):
+                            events = await self._page(connection, after)
+                        backoff = 0.05
+                        if events:
+                            after = events[-1].position
+                        yield Followed(events, len(events) < PAGE, asked_at)
+                        if len(events) < PAGE:
+                            async for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
+                                pass
+                finally:
+                    await connection.close()
+            except (psycopg.Error, StoreUnavailable, TimeoutError) as error:
+                log.warning("following stopped", log=self._table, error=str(error).strip())
+                await asyncio.sleep(backoff)
+                backoff = min(backoff * 2, 1.0)
+
+    async def _page(
+        self, connection: psycopg.AsyncConnection, after: int
+    ) -> list[Recorded | Unreadable]:
+        cursor = await connection.execute(
+            "SELECT notification_id, originator_id, originator_version, topic, state "  # noqa: S608
+            f"FROM {self._table} WHERE notification_id > %s "
+            "ORDER BY notification_id LIMIT %s".encode(),
+            (after, PAGE),
+            binary=True,
+        )
+        return [self._readable(*row) for row in await cursor.fetchall()]
+
+    def _readable(
+        self, position: int, stream: str, version: int, name: str, state: bytes
+    ) -> Recorded | Unreadable:
+        try:
+            return self._mapper.decode(position, stream, version, name, state)
+        except CannotDecode as error:
+            return Unreadable(position, stream, version, name, str(error))
+
+    async def _in_thread(self, call: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
+
+    def _ready(self) -> RowsRecorder:
+        if self._recorder is None:  # its constructor already asks the database for types
+            self._recorder = RowsRecorder(self._datastore, events_table_name=self._table)
+        return self._recorder
+
+    def _persistently(self, call: Callable[[RowsRecorder], T]) -> T:
+        """Run against the store; over broken connections, for a bounded time."""
+        deadline = time.monotonic() + GIVE_UP_SECONDS
+        while True:
+            try:
+                return call(self._ready())
+            except IntegrityError:
+                raise
+            except PersistenceError as error:
+                if time.monotonic() > deadline or not _is_outage(error):
+                    if _is_outage(error):
+                        raise StoreUnavailable(str(error).strip()) from error
+                    raise
+                time.sleep(0.05)
+
+    def _read(self, stream: str, personal: bool) -> list[Recorded]:
+        rows = self._persistently(lambda recorder: _select_events(recorder, stream))
+        keys = self._data_key if personal else None
+        return [
+            self._mapper.decode(0, stream, row.originator_version, row.topic, row.state, keys)
+            for row in rows
+        ]
+
+    def _append(self, events: Sequence[NewEvent], metadata: Metadata, rows: Sequence[Row]) -> int:
+        stored = []
+        for new in events:
+            data_key = self._data_key(new.account_id) if new.account_id else None
+            name, state = self._mapper.encode(new, metadata, data_key)
+            stored.append(StoredEvent(new.stream, new.version, name, state))
+
+        def insert(recorder: RowsRecorder) -> int:
+            ids = _insert_events(recorder, stored, rows=rows)
+            return int(ids[-1])
+
+        try:
+            return self._persistently(insert)
+        except (IntegrityError, PersistenceError) as error:
+            cause = error.__cause__
+            if not isinstance(cause, psycopg.Error):
+                raise
+            # A commit whose reply was lost, tried again, conflicts with itself: ask whether
+            # it is ours before calling it anybody's conflict.
+            position = self._persistently(lambda _: self._own(stored[-1], metadata.command_id))
+            if position is not None:
+                return position
+            raise self._refusal(cause, rows) from error
+
+    def _own(self, last: StoredEvent, command_id: str) -> int | None:
+        with self._datastore.get_connection() as connection:
+            row: Any = connection.execute(
+                f"SELECT notification_id, topic, state FROM {self._table} "  # noqa: S608
+                "WHERE originator_id = %s AND originator_version = %s".encode(),
+                (last.originator_id, last.originator_version),
+            ).fetchone()
+        if row is None:
+            return None
+        found = self._mapper.decode(
+            row["notification_id"],
+            str(last.originator_id),
+            last.originator_version,
+            row["topic"],
+            bytes(row["state"]),
+        )
+        return found.position if found.metadata.command_id == command_id else None
+
+    def _refusal(self, cause: psycopg.Error, rows: Sequence[Row]) -> Exception:
+        if cause.sqlstate == "TH002":
+            return AnswerExists()
+        if cause.sqlstate == "TH003":
+            guard = next(row for row in rows if isinstance(row, EntitlementRow))
+            return EntitlementExceeded(guard.entitlement, guard.limit, guard.plan)
+        conflict = _CONFLICTS.get(cause.diag.constraint_name or "")
+        if conflict == "answer":
+            return AnswerExists()
+        if conflict == "key":
+            return Taken("key")
+        if conflict == "claim":
+            return Taken(self._taken_kind(rows))
+        if isinstance(cause, psycopg.errors.UniqueViolation):
+            return VersionConflict(str(cause).strip())
+        return cause
+
+    def _taken_kind(self, rows: Sequence[Row]) -> str:
+        claims = [row for row in rows if isinstance(row, ClaimRow)]
+        with self._datastore.get_connection() as connection:
+            for claim in claims:
+                found = connection.execute(
+                    "SELECT 1 FROM claims WHERE kind = %s AND digest = %s",
+                    (claim.kind, claim.digest),
+                ).fetchone()
+                if found is not None:
+                    return claim.kind
+        return claims[0].kind  # released in the meantime: the first is as good as any
+
+    def _data_key(self, account_id: str) -> bytes | None:
+        known = self._vault.known(account_id)
+        if known is not None:
+            return known
+
+        def select(_: RowsRecorder) -> Any:
+            with self._datastore.get_connection() as connection:
+                return connection.execute(
+                    "SELECT wrapped, master_key_id FROM data_keys WHERE account_id = %s",
+                    (account_id,),
+                ).fetchone()
+
+        row = self._persistently(select)
+        if row is None:
+            return None
+        return self._vault.unwrap(
+            DataKeyRow(account_id, bytes(row["wrapped"]), row["master_key_id"])
+        )
+
+
+def _is_outage(error: PersistenceError) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError)
+
+
+def _datastore(url: str) -> PostgresDatastore:
+    given = parameters(url)
+    datastore = PostgresDatastore(
+        dbname=given.pop("dbname", ""),
+        host=given.pop("host", ""),
+        port=given.pop("port", 5432),
+        user=given.pop("user", ""),
+        password=given.pop("password", ""),
+        connect_timeout=GIVE_UP_SECONDS,
+        idle_in_transaction_session_timeout=10,
+        pool_size=1,
+        max_overflow=THREADS - 1,
+        lock_timeout=5,
+        schema=SCHEMA,
+        originator_id_type="text",
+    )
+    # The library's constructor takes five parameters; a managed Postgres needs more (TLS).
+    assert isinstance(datastore.pool.kwargs, dict)
+    datastore.pool.kwargs.update(given)
+    return datastore

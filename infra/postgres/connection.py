@@ -1,0 +1,41 @@
+"""How this server connects to Postgres: one schema, short timeouts, keepalives."""
+
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from application.errors import StoreUnavailable
+
+SCHEMA = "tollhouse"
+CONNECT_TIMEOUT_SECONDS = 2
+
+_DEFAULTS = {
+    "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+    "application_name": "tollhouse",
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 5_000,
+}
+
+
+def conninfo(url: str) -> str:
+    """The URL with our defaults where it is silent, and our schema first."""
+    given = conninfo_to_dict(url)
+    options = f"{given.pop('options', None) or ''} -c search_path={SCHEMA}".strip()
+    merged: dict[str, Any] = {**_DEFAULTS, **given, "options": options}
+    return make_conninfo(**merged)
+
+
+def parameters(url: str) -> dict[str, Any]:
+    """The same as keyword arguments."""
+    return conninfo_to_dict(conninfo(url))
+
+
+async def connect(url: str) -> psycopg.AsyncConnection:
+    """An autocommit connection of one's own; StoreUnavailable if there is none to be had."""
+    try:
+        return await psycopg.AsyncConnection.connect(conninfo(url), autocommit=True)
+    except psycopg.OperationalError as error:
+        raise StoreUnavailable(str(error).strip()) from error

@@ -1,0 +1,110 @@
+"""Rows that were right at commit, read through a small pool of async connections."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import psycopg
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from application.errors import StoreUnavailable
+from domain.accounts import Account
+from domain.api_keys import ApiKey
+from domain.verification import Counter
+from infra.postgres.connection import conninfo
+
+_ACCOUNT = msgspec.json.Decoder(Account)
+_API_KEY = msgspec.json.Decoder(ApiKey)
+PATIENCE_SECONDS = 2.0
+
+
+class PostgresLookups:
+    """Implements application.ports.Lookups."""
+
+    def __init__(self, url: str) -> None:
+        self._pool = AsyncConnectionPool(
+            conninfo(url),
+            min_size=1,
+            max_size=4,
+            timeout=PATIENCE_SECONDS,
+            reconnect_timeout=1.0,
+            kwargs={"autocommit": True},
+            open=False,
+        )
+
+    async def open(self) -> None:
+        """Begin to connect; doesn't wait for it."""
+        await self._pool.open()
+
+    async def close(self) -> None:
+        """Return the connections."""
+        await self._pool.close(timeout=1.0)
+
+    async def ping(self) -> None:
+        """Raises StoreUnavailable when Postgres does not answer."""
+        await self._rows("SELECT 1", ())
+
+    async def claim_holder(self, kind: str, digest: bytes) -> str | None:
+        """The account that holds a claim."""
+        rows = await self._rows(
+            "SELECT account_id FROM claims WHERE kind = %s AND digest = %s", (kind, digest)
+        )
+        return rows[0][0] if rows else None
+
+    async def password_hash(self, account_id: str) -> str | None:
+        """The account's password hash."""
+        rows = await self._rows("SELECT hash FROM passwords WHERE account_id = %s", (account_id,))
+        return rows[0][0] if rows else None
+
+    async def counters(self, counter_ids: Sequence[int]) -> dict[int, Counter]:
+        """The counters as they are now; windows that have passed are not moved."""
+        rows = await self._rows(
+            "SELECT counter_id, limit_amount, used, window_start, rule_no, entry_no "
+            "FROM counters WHERE counter_id = ANY (%s)",
+            (list(counter_ids),),
+        )
+        return {row[0]: Counter(*row[1:]) for row in rows}
+
+    async def keys_of(self, account_id: str, after: str | None, limit: int) -> list[ApiKey]:
+        """The account's keys, oldest first, after this id."""
+        rows = await self._rows(
+            "SELECT state FROM states WHERE noun = 'api_key' AND account_id = %s "
+            "AND stream_id > %s ORDER BY stream_id LIMIT %s",
+            (account_id, after or "", limit),
+        )
+        return [_API_KEY.decode(row[0]) for row in rows]
+
+    async def accounts(self, after: str | None, limit: int) -> list[Account]:
+        """Accounts, oldest first, after this id."""
+        rows = await self._rows(
+            "SELECT state FROM states WHERE noun = 'account' AND stream_id > %s "
+            "ORDER BY stream_id LIMIT %s",
+            (after or "", limit),
+        )
+        return [_ACCOUNT.decode(row[0]) for row in rows]
+
+    async def answer(self, digest: bytes) -> tuple[bytes, bytes, int] | None:
+        """Body digest, sealed answer and position for an Idempotency-Key's digest."""
+        rows = await self._rows(
+            "SELECT body_digest, answer, notification_id FROM answers JOIN decisions "
+            "ON originator_id = stream_id AND originator_version = version "
+            "WHERE digest = %s AND answered_at > now() - interval '7 days'",
+            (digest,),
+        )
+        return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
+
+    async def _rows(self, sql: str, parameters: Sequence[Any]) -> list[Any]:
+        # A connection that a restart of Postgres broke is found out by using it: try as
+        # often as there can be broken ones.
+        for _ in range(5):
+            try:
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    async with self._pool.connection() as connection:
+                        cursor = await connection.execute(sql.encode(), parameters, binary=True)
+                        return await cursor.fetchall()
+            except (PoolTimeout, TimeoutError) as error:
+                raise StoreUnavailable("Postgres does not answer") from error
+            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                broken = error
+        raise StoreUnavailable(str(broken).strip()) from broken

@@ -1,0 +1,52 @@
+"""The statement for each row class: a new row class is a line here and a table."""
+
+from typing import Any
+
+import msgspec
+
+from application.rows import (
+    AnswerRow,
+    ClaimRow,
+    CounterRow,
+    DataKeyRow,
+    EntitlementRow,
+    KeyDigestRow,
+    PasswordRow,
+    Row,
+    SessionRow,
+    StateRow,
+)
+
+STATEMENTS: dict[type[Row], str] = {
+    ClaimRow: "INSERT INTO claims (kind, digest, account_id) "
+    "VALUES (%(kind)s, %(digest)s, %(account_id)s)",
+    StateRow: "INSERT INTO states (stream_id, noun, account_id, version, state) "
+    "VALUES (%(stream_id)s, %(noun)s, %(account_id)s, %(version)s, %(state)s) "
+    "ON CONFLICT (stream_id) DO UPDATE SET version = excluded.version, state = excluded.state",
+    KeyDigestRow: "INSERT INTO key_digests (digest, key_id) VALUES (%(digest)s, %(key_id)s)",
+    # What was counted stays. Under another calendar it counts in that calendar's window.
+    CounterRow: "INSERT INTO counters AS c "
+    "(counter_id, owner_id, account_id, limit_amount, rule_no, window_start) VALUES "
+    "(%(counter_id)s, %(owner_id)s, %(account_id)s, %(limit_amount)s, %(rule_no)s, "
+    "%(window_start)s) ON CONFLICT (counter_id) DO UPDATE SET "
+    "limit_amount = excluded.limit_amount, rule_no = excluded.rule_no, "
+    "entry_no = c.entry_no + 1, window_start = CASE WHEN c.rule_no = excluded.rule_no "
+    "THEN c.window_start ELSE excluded.window_start END",
+    DataKeyRow: "INSERT INTO data_keys (account_id, wrapped, master_key_id) "
+    "VALUES (%(account_id)s, %(wrapped)s, %(master_key_id)s)",
+    PasswordRow: "INSERT INTO passwords (account_id, hash) VALUES (%(account_id)s, %(hash)s) "
+    "ON CONFLICT (account_id) DO UPDATE SET hash = excluded.hash",
+    SessionRow: "INSERT INTO sessions (session_id, account_id, refresh_digest, expires_at) "
+    "VALUES (%(session_id)s, %(account_id)s, %(refresh_digest)s, %(expires_at)s)",
+    EntitlementRow: "SELECT require_fewer_than(%(account_id)s, %(noun)s, %(limit)s)",
+    AnswerRow: "SELECT remember_answer(%(digest)s, %(body_digest)s, %(answer)s, "
+    "%(stream_id)s, %(version)s)",
+}
+
+
+def statement(row: Row) -> tuple[str, dict[str, Any]]:
+    """The SQL and parameters that write this row."""
+    parameters = msgspec.structs.asdict(row)
+    if isinstance(row, StateRow):
+        parameters["state"] = msgspec.json.encode(row.state)
+    return STATEMENTS[type(row)], parameters

@@ -1,0 +1,170 @@
+"""Counting in Postgres: one SQL function takes counters and appends the usage event.
+
+One connection, one flush at a time: the next group forms while this one commits, and all
+flushes of all processes queue on the log's lock anyway.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+import msgspec
+import psycopg
+
+from application.errors import StoreUnavailable
+from application.ports import Counted, Flush
+from domain.event import stored_name
+from domain.verification import VerificationsCounted
+from infra.postgres.connection import connect
+
+STATEMENT = (
+    b"SELECT * FROM count_usage(%s, %s, %s, %s, %s, %s::bigint[], %s::integer[], %s::bigint[], "
+    b"%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])"
+)
+STUCK_SECONDS = 2.0
+TOPIC = stored_name(VerificationsCounted)
+
+
+class _Found(msgspec.Struct):
+    event: VerificationsCounted
+
+
+_FOUND = msgspec.json.Decoder(_Found)
+
+
+class PostgresUsageLog:
+    """Implements application.ports.UsageLog.
+
+    `committed` is called after a commit and before anybody hears of it: where a fault test
+    may end the process.
+    """
+
+    def __init__(self, url: str, committed: Callable[[], None] | None = None) -> None:
+        self._url = url
+        self._committed = committed
+        self._connection: psycopg.AsyncConnection | None = None
+
+    async def close(self) -> None:
+        """Return the connection."""
+        if self._connection is not None:
+            await self._connection.close()
+
+    async def now_us(self) -> int:
+        """The database's clock."""
+        try:
+            async with asyncio.timeout(STUCK_SECONDS):
+                cursor = await (await self._connected()).execute(
+                    "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+                )
+                row = await cursor.fetchone()
+        except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError) as error:
+            await self._drop()
+            raise StoreUnavailable(str(error).strip()) from error
+        assert row is not None
+        return int(row[0])
+
+    async def count(self, flush: Flush) -> Counted:
+        """Take the counters and append the batch: exactly once for its stream and version.
+
+        When the connection breaks, whether the flush was committed isn't known; then the
+        usage event is looked up, and only if it isn't there the flush is sent again. Should
+        the first one still be on its way, the primary key lets one of the two in.
+        """
+        try:
+            async with asyncio.timeout(STUCK_SECONDS):
+                counted = await self._count(flush)
+        except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError):
+            await self._drop()
+            counted = await self._after_break(flush)
+        if self._committed is not None:
+            self._committed()
+        return counted
+
+    async def _count(self, flush: Flush) -> Counted:
+        connection = await self._connected()
+        totals = dict.fromkeys(range(1, len(flush.counters) + 1), 0)
+        takes = flush.takes
+        for number in range(0, len(takes), 3):
+            totals[takes[number + 1]] += takes[number + 2]
+        cursor = await connection.execute(
+            STATEMENT,
+            (
+                flush.stream,
+                flush.version,
+                TOPIC,
+                flush.metadata.decode(),
+                flush.batch.decode(),
+                _array(flush.counters),
+                _array(flush.rules),
+                _array(window.start for window in flush.windows),
+                _array(window.end for window in flush.windows),
+                _array(window.next_end for window in flush.windows),
+                _array(totals.values()),
+                _array(takes),
+            ),
+            prepare=True,
+            binary=True,
+        )
+        row = await cursor.fetchone()
+        assert row is not None
+        position, now_us, windows, limits, opening, entry_no, refused, refused_by = row
+        return Counted(
+            position,
+            now_us,
+            windows,
+            limits,
+            opening,
+            entry_no,
+            dict(zip(refused, refused_by, strict=True)),
+        )
+
+    async def _after_break(self, flush: Flush) -> Counted:
+        try:
+            async with asyncio.timeout(STUCK_SECONDS):
+                found = await self._find(flush)
+                if found is not None:
+                    return found
+                try:
+                    return await self._count(flush)
+                except psycopg.errors.UniqueViolation:
+                    found = await self._find(flush)
+        except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError) as error:
+            await self._drop()
+            raise StoreUnavailable(str(error).strip() or "Postgres does not answer") from error
+        assert found is not None
+        return found
+
+    async def _find(self, flush: Flush) -> Counted | None:
+        cursor = await (await self._connected()).execute(
+            "SELECT notification_id, state FROM usage "
+            "WHERE originator_id = %s AND originator_version = %s",
+            (flush.stream, flush.version),
+        )
+        row = await cursor.fetchone()
+        if row is None:
+            return None
+        event = _FOUND.decode(row[1]).event
+        return Counted(
+            row[0],
+            event.counted_at_us,
+            event.windows,
+            event.limits,
+            event.opening,
+            event.entry_no,
+            dict(zip(event.refused, event.refused_by, strict=True)),
+        )
+
+    async def _connected(self) -> psycopg.AsyncConnection:
+        if self._connection is None or self._connection.closed:
+            self._connection = await connect(self._url)
+        return self._connection
+
+    async def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+
+def _array(numbers: Iterable[int]) -> str:
+    # As text: psycopg would pick an element type by the largest value of each list, and so
+    # prepare the statement again and again.
+    return f"{{{','.join(map(str, numbers))}}}"

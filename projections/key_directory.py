@@ -1,0 +1,177 @@
+"""The key directory: every account, key, plan and allowance, in memory, following the log.
+
+It folds the log with the domain's own `evolve`, from the states that commands wrote in
+their transactions. It decides nothing and asks nobody: `domain.verification.judge` does,
+with what it finds here. An event that can't be read closes the stream that it names.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import structlog
+
+from domain.accounts import Account
+from domain.allowances import Allowance
+from domain.api_keys import ApiKey
+from domain.event import Event, Recorded
+from domain.plans import Plan
+
+log = structlog.get_logger()
+
+_CONSUMED = ("account.", "api_key.", "plan.", "allowance.")
+
+
+class KeyDirectory:
+    """Implements application.ports.Directory, and answers verification's look-ups.
+
+    `nouns` maps an event class to its `evolve`. Everything here runs on the event loop's
+    thread; a step of the log is applied whole before anything else is looked up.
+    """
+
+    def __init__(self, nouns: Mapping[type[Event], Callable[..., msgspec.Struct]]) -> None:
+        self._nouns = nouns
+        self._by_digest: dict[bytes, ApiKey] = {}
+        self._keys: dict[str, ApiKey] = {}
+        self._accounts: dict[str, Account] = {}
+        self._plans: dict[str, Plan] = {}
+        self._allowances: dict[str, Allowance] = {}
+        self._by_owner: dict[str, tuple[Allowance, ...]] = {}
+        self._closed: set[str] = set()
+        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self._position = 0
+        self.confirmed_at = 0.0
+
+    @property
+    def position(self) -> int:
+        """Everything up to here is applied."""
+        return self._position
+
+    def load(self, states: Iterable[msgspec.Struct], position: int) -> None:
+        """Take these states as they stood at this position of the log."""
+        for state in states:
+            self._keep(state)
+        self._position = position
+        self.confirmed_at = time.monotonic()
+
+    async def run(self, steps: AsyncIterator[Any]) -> None:
+        """Apply the log step by step until cancelled."""
+        async for step in steps:
+            for recorded in step.events:
+                self.apply(recorded)
+            if step.at_end:
+                self.confirmed_at = step.asked_at
+
+    def apply(self, recorded: Any) -> None:
+        """Apply one event of the log, or close the stream of one that can't be read."""
+        if isinstance(recorded, Recorded):
+            self._fold(recorded)
+        elif recorded.name.startswith(_CONSUMED):
+            # Fail closed: what it changed isn't known, so nothing of this stream is trusted.
+            log.error(
+                "event can't be read",
+                position=recorded.position,
+                stream=recorded.stream,
+                problem=recorded.problem,
+            )
+            self._closed.add(recorded.stream)
+        self._position = recorded.position
+        for waiter in [each for each in self._waiters if each[0] <= self._position]:
+            self._waiters.remove(waiter)
+            if not waiter[1].done():
+                waiter[1].set_result(None)
+
+    def fresh(self, max_staleness_seconds: float) -> bool:
+        """Whether the end of the log was reached that recently."""
+        return time.monotonic() - self.confirmed_at <= max_staleness_seconds
+
+    async def catch_up(self, position: int, timeout: float) -> bool:
+        """Wait until this position is applied; False if it takes longer."""
+        if self._position >= position:
+            return True
+        reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append((position, reached))
+        try:
+            async with asyncio.timeout(timeout):
+                await reached
+        except TimeoutError:
+            self._waiters = [each for each in self._waiters if each[1] is not reached]
+            return False
+        return True
+
+    def find(self, digests: Sequence[bytes]) -> ApiKey | None:
+        """The key with one of these digests."""
+        for digest in digests:
+            key = self._by_digest.get(digest)
+            if key is not None:
+                return None if key.id in self._closed else key
+        return None
+
+    def key(self, key_id: str) -> ApiKey | None:
+        """The key of this id."""
+        return None if key_id in self._closed else self._keys.get(key_id)
+
+    def account(self, account_id: str) -> Account | None:
+        """The account of this id."""
+        return None if account_id in self._closed else self._accounts.get(account_id)
+
+    def plan(self, name: str) -> Plan | None:
+        """The plan of this name."""
+        return self._plans.get(name)
+
+    def plans(self) -> list[Plan]:
+        """All plans, in the order in which they were published."""
+        return list(self._plans.values())
+
+    def allowances(self, owner_id: str) -> tuple[Allowance, ...]:
+        """The rules that this key or account has to itself."""
+        return self._by_owner.get(owner_id, ())
+
+    def closed(self) -> frozenset[str]:
+        """Streams that had an event which can't be read."""
+        return frozenset(self._closed)
+
+    def size(self) -> dict[str, int]:
+        """How much is in here."""
+        return {"keys": len(self._keys), "accounts": len(self._accounts)}
+
+    def _fold(self, recorded: Recorded) -> None:
+        evolve = self._nouns.get(type(recorded.event))
+        if evolve is None or recorded.stream in self._closed:
+            return
+        state = self._state(recorded.stream)
+        try:
+            self._keep(evolve(state, recorded.event, recorded.metadata.at))
+        except Exception as error:
+            log.error("event can't be applied", position=recorded.position, error=str(error))
+            self._closed.add(recorded.stream)
+
+    def _state(self, stream: str) -> msgspec.Struct | None:
+        return (
+            self._keys.get(stream)
+            or self._accounts.get(stream)
+            or self._allowances.get(stream)
+            or self._plans.get(stream.removeprefix("plan_"))
+        )
+
+    def _keep(self, state: msgspec.Struct) -> None:
+        match state:
+            case ApiKey():
+                self._by_digest[state.digest] = state
+                self._keys[state.id] = state
+            case Account():
+                self._accounts[state.id] = state
+            case Plan():
+                self._plans[state.name] = state
+            case Allowance():
+                self._allowances[state.id] = state
+                others = [
+                    each for each in self._by_owner.get(state.owner_id, ()) if each.id != state.id
+                ]
+                if not state.lifted:
+                    others.append(state)
+                self._by_owner[state.owner_id] = tuple(others)
+            case _:
+                raise TypeError(f"the directory holds no {type(state).__name__}")
