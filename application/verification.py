@@ -184,6 +184,11 @@ class Verifier:
             return None
         return self._directory.find(self._digests.candidates(secret))
 
+    def judge(self, key: ApiKey | None) -> Code:
+        """Whether a key that acts for itself works now, as far as memory knows."""
+        account = None if key is None else self._directory.account(key.account_id)
+        return judge(key, account, None if key is None else key.audience, time.time())
+
     def require_fresh(self) -> None:
         """Raises DirectoryStale when this process may have missed a change."""
         if not self._directory.fresh(self._max_staleness):

@@ -10,6 +10,7 @@ from zlib import crc32
 from domain.errors import InvalidCommand
 
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_PAIRS = [first + second for first in _BASE62 for second in _BASE62]
 _PREFIX = re.compile(r"[a-z][a-z0-9]{0,11}")
 SECRET_BYTES = 32
 BODY_CHARACTERS = 43
@@ -40,7 +41,9 @@ def compose(prefix: str, environment: str, entropy: bytes) -> str:
 
 def checksum(body: str) -> str:
     """Six base62 characters of the CRC-32 of everything before them."""
-    return base62(crc32(body.encode()), CHECKSUM_CHARACTERS)
+    high, low = divmod(crc32(body.encode()), 62**2)
+    high, middle = divmod(high, 62**2)
+    return _PAIRS[high] + _PAIRS[middle] + _PAIRS[low]
 
 
 def looks_forged(key: str) -> bool:

@@ -287,4 +287,7 @@ def _datastore(url: str) -> PostgresDatastore:
     # The library's constructor takes five parameters; a managed Postgres needs more (TLS).
     assert isinstance(datastore.pool.kwargs, dict)
     datastore.pool.kwargs.update(given)
+    # An error in a pipeline skips the statements behind it, and psycopg takes the skipped
+    # PREPAREs for done: after a taken claim the connection would be poisoned.
+    datastore.pool.kwargs["prepare_threshold"] = None
     return datastore

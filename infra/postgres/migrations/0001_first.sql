@@ -143,7 +143,7 @@ CREATE FUNCTION count_usage(
 ) LANGUAGE plpgsql AS $$
 DECLARE
     n integer := coalesce(array_length(p_counters, 1), 0);
-    used bigint[];
+    taken bigint[];
     given integer[];
     rules integer[];
     locked bigint[];
@@ -189,7 +189,7 @@ BEGIN
             END IF;
         END LOOP;
 
-        used := o_opening;
+        taken := o_opening;
         given := array_fill(0, ARRAY[n]);
         i := 1;
         WHILE i <= last_take LOOP
@@ -200,7 +200,7 @@ BEGIN
                     here := p_takes[i + 1];
                     IF rules[here] = -1 THEN
                         reason := -1;
-                    ELSIF reason = 0 AND used[here] + p_takes[i + 2] > o_limits[here] THEN
+                    ELSIF reason = 0 AND taken[here] + p_takes[i + 2] > o_limits[here] THEN
                         reason := here;
                     END IF;
                 END IF;
@@ -210,7 +210,7 @@ BEGIN
                 j := first;
                 WHILE j < i LOOP
                     here := p_takes[j + 1];
-                    used[here] := used[here] + p_takes[j + 2];
+                    taken[here] := taken[here] + p_takes[j + 2];
                     given[here] := given[here] + 1;
                     j := j + 3;
                 END LOOP;
@@ -222,7 +222,7 @@ BEGIN
 
         UPDATE counters c
            SET used = u.used, window_start = u.window_start, entry_no = c.entry_no + u.given
-          FROM unnest(p_counters, used, o_windows, given) AS u (id, used, window_start, given)
+          FROM unnest(p_counters, taken, o_windows, given) AS u (id, used, window_start, given)
          WHERE c.counter_id = u.id AND u.given > 0;
     END IF;
 

@@ -1,0 +1,39 @@
+# Show what can be done
+default:
+    @just --list
+
+# Make the development environment from the lock
+setup:
+    ./tollhouse test --version
+
+# Start Postgres, NATS and the server on ./data
+up *ARGS:
+    ./tollhouse up {{ARGS}}
+
+# Run the tests, or those that the arguments name
+test *ARGS:
+    ./tollhouse test {{ if ARGS == "" { "tests" } else { ARGS } }}
+
+# Run what CI runs: lint, format, types, imports, tests
+check:
+    ./tollhouse test
+
+# Format the code and mend what the linter can mend
+fmt: setup
+    .venv/bin/ruff format .
+    .venv/bin/ruff check --fix .
+
+# Resolve the dependencies again and write both locks (hashes, no hosts)
+lock: setup
+    .venv/bin/uv pip compile pyproject.toml -o requirements.lock --quiet --upgrade \
+        --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
+    .venv/bin/uv pip compile pyproject.toml --extra dev -c requirements.lock -o requirements-dev.lock --quiet --upgrade \
+        --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
+
+# Measure: `just bench verify` beside a bare ASGI app and a typed route
+bench *ARGS: setup
+    .venv/bin/python -m bench {{ARGS}}
+
+# Show that nothing is oversold: 64 clients, two serve processes, one killed at random
+exactness *ARGS: setup
+    .venv/bin/python -m bench.exactness {{ARGS}}

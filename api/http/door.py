@@ -1,0 +1,225 @@
+"""The outer door of the HTTP side: what holds for every request, before any route is looked at.
+
+uvicorn -> `Door` -> the verify lane, or the Litestar app. Pure ASGI, because the lane must not
+pay for a framework: on its path the door costs a few microseconds and leaves the body alone (the
+lane bounds and checks its own).
+"""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from time import perf_counter
+from urllib.parse import parse_qsl
+
+import structlog
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+
+from api.http.problems import HttpProblem, answer_for, respond
+from api.http.request_body import BODY_DEADLINE_SECONDS, Disconnected, read_body, replayed
+from api.http.security_headers import Headers, SecurityHeaders
+
+MAX_HEADERS = 64
+MAX_HEADER_BYTES = 16 * 1024
+MAX_URL_BYTES = 8 * 1024
+
+_UNSAFE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_UNLOGGED = frozenset({"/health/live"})
+_KEY_NAMES = frozenset({"key", "api_key", "apikey", "access_token"})
+_KEY = re.compile(r"[0-9A-Za-z]*_(?:live|test)_[0-9A-Za-z]{49}")
+_SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_CLIENT_CLOSED_REQUEST = 499
+
+_log = structlog.get_logger("tollhouse.http")
+
+
+class Door:
+    """Every request gets an id, bounds, strict input, safe headers and one log line.
+
+    `lane` answers POST at `lane_path`, `inner` everything else. `scope["state"]["request_id"]`
+    holds the id for both. Whatever escapes them becomes a problem document by the one table.
+    `log_lane` adds the lane's requests to the log (at debug level); they are not there otherwise.
+    """
+
+    def __init__(
+        self,
+        inner: ASGIApp,
+        *,
+        lane: ASGIApp,
+        lane_path: str = "/v1/keys/verify",
+        production: bool,
+        log_lane: bool = False,
+        body_deadline_seconds: float = BODY_DEADLINE_SECONDS,
+    ) -> None:
+        self._inner = inner
+        self._lane = lane
+        self._lane_path = lane_path
+        self._log_lane = log_lane
+        self._deadline = body_deadline_seconds
+        self._headers = SecurityHeaders(production=production)
+        # The lane sets none of these itself, so nothing has to be looked through.
+        self._lane_headers = Headers(self._headers.private.pairs, frozenset())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == ScopeType.HTTP:
+            path = scope["path"]
+            if path == self._lane_path and scope["method"] == "POST":
+                await self._through_lane(scope, receive, send)
+            else:
+                await self._through_inner(scope, receive, send, path)
+        elif scope["type"] == ScopeType.WEBSOCKET:
+            await send({"type": "websocket.close", "code": 1008, "reason": ""})
+        else:
+            await self._inner(scope, receive, send)  # lifespan
+
+    async def _through_lane(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        started_at = perf_counter() if self._log_lane else 0.0
+        request_id, header_bytes = _identify(scope)
+        answer = _Answer(send, self._lane_headers, request_id)
+        try:
+            _check_bounds(scope, header_bytes)
+            await self._lane(scope, receive, answer.send)
+        except Disconnected:
+            answer.status = _CLIENT_CLOSED_REQUEST
+        except Exception as exc:
+            await _answer_failure(exc, answer, request_id)
+        if self._log_lane:
+            _log_request(_log.debug, scope, self._lane_path, answer.status, started_at, request_id)
+
+    async def _through_inner(
+        self, scope: HTTPScope, receive: Receive, send: Send, path: str
+    ) -> None:
+        started_at = perf_counter()
+        request_id, header_bytes = _identify(scope)
+        answer = _Answer(send, self._headers.for_path(path), request_id)
+        try:
+            _check_bounds(scope, header_bytes)
+            if scope["method"] in _UNSAFE:
+                body = await read_body(path, dict(scope["headers"]), receive, self._deadline)
+                receive = replayed(body, receive)
+            await self._inner(scope, receive, answer.send)
+        except Disconnected:
+            answer.status = _CLIENT_CLOSED_REQUEST
+        except Exception as exc:
+            await _answer_failure(exc, answer, request_id)
+        finally:
+            if path not in _UNLOGGED:
+                _log_request(_log.info, scope, path, answer.status, started_at, request_id)
+
+
+class _Answer:
+    """The way out: adds the door's headers and remembers the status; 0 means nothing was sent."""
+
+    __slots__ = ("_headers", "_request_id", "_send", "status")
+
+    def __init__(self, send: Send, headers: Headers, request_id: str) -> None:
+        self._send = send
+        self._headers = headers
+        self._request_id = request_id
+        self.status = 0
+
+    # A method, not __call__ and not a coroutine: this is on the lane's path twice a request.
+    def send(self, message: Message) -> Awaitable[None]:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            pairs, replaced = self._headers
+            own = message.get("headers", ())
+            if replaced:
+                own = [pair for pair in own if pair[0] not in replaced]
+            # A new message: the lane may send the same prepared one for many requests.
+            headers = [*own, *pairs, (b"request-id", self._request_id.encode())]
+            message = {**message, "headers": headers}
+        return self._send(message)
+
+
+def _fresh_ids() -> Iterator[str]:
+    # 96 random bits each, without a system call each.
+    while True:
+        pool = os.urandom(12 * 256).hex()
+        for start in range(0, len(pool), 24):
+            yield f"req_{pool[start : start + 24]}"
+
+
+_ids = _fresh_ids()
+
+
+def _identify(scope: HTTPScope) -> tuple[str, int]:
+    """Settle the request's id and leave it in the scope's state; also the size of all headers."""
+    request_id = ""
+    size = 0
+    for name, value in scope["headers"]:
+        size += len(name) + len(value)
+        if name == b"request-id" and _SANE_ID.fullmatch(value):
+            request_id = value.decode()
+    request_id = request_id or next(_ids)
+    # A new dict: the server's may be shared with its other requests.
+    scope["state"] = {**scope.get("state", {}), "request_id": request_id}
+    return request_id, size
+
+
+def _check_bounds(scope: HTTPScope, header_bytes: int) -> None:
+    if header_bytes > MAX_HEADER_BYTES or len(list(scope["headers"])) > MAX_HEADERS:
+        detail = (
+            f"At most {MAX_HEADERS} headers with {MAX_HEADER_BYTES} bytes in total are accepted."
+        )
+        raise HttpProblem("HEADERS_TOO_LARGE", detail, headers={"connection": "close"})
+    path, query = scope["path"], scope["query_string"]
+    if len(scope.get("raw_path") or path) + len(query) > MAX_URL_BYTES:
+        raise HttpProblem("URL_TOO_LONG", f"A URL may have {MAX_URL_BYTES} bytes at most.")
+    if _holds_key(path):
+        raise _key_in_url(None)
+    if query:
+        _check_query(query)
+
+
+def _check_query(query: bytes) -> None:
+    names = Counter[str]()
+    for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+        if _holds_key(name):
+            raise _key_in_url(None)
+        if name.lower() in _KEY_NAMES or _holds_key(value):
+            raise _key_in_url(name[:64])
+        names[name] += 1
+    for name, count in names.items():
+        if count > 1:
+            detail = f"The query parameter `{name[:64]}` is given more than once."
+            raise HttpProblem("DUPLICATE_PARAMETER", detail, param=name[:64])
+
+
+def _holds_key(text: str) -> bool:
+    # The plain searches first: they are all that nearly every request pays.
+    return ("_live_" in text or "_test_" in text) and _KEY.search(text) is not None
+
+
+def _key_in_url(param: str | None) -> HttpProblem:
+    hint = "Send it as Authorization: Bearer, and rotate it: URLs end up in logs."
+    return HttpProblem("KEY_IN_URL", "A key must not be sent in the URL.", hint, param)
+
+
+async def _answer_failure(exc: Exception, answer: _Answer, request_id: str) -> None:
+    if answer.status:
+        # Half an answer is out: only the server can still end it, by closing the connection.
+        _log.error("answer_broken_off", request_id=request_id, exc_info=exc)
+        raise exc
+    problem, headers = answer_for(exc, request_id)
+    await respond(answer.send, problem, headers)
+
+
+def _log_request(
+    write: Callable[..., object],
+    scope: HTTPScope,
+    path: str,
+    status: int,
+    started_at: float,
+    request_id: str,
+) -> None:
+    # Neither query nor address nor header: any of them may hold what must not be kept.
+    write(
+        "request",
+        method=scope["method"],
+        path=_KEY.sub("[key]", path) if _holds_key(path) else path,
+        status=status,
+        duration_ms=round((perf_counter() - started_at) * 1000, 2),
+        request_id=request_id,
+    )

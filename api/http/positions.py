@@ -1,0 +1,33 @@
+"""Position tokens, `<log id>:<n>`: what an answer made, and what a reader must see."""
+
+from api.http.problems import HttpProblem
+from application.errors import ForeignLog, PositionNotReached
+from application.ports import Directory
+
+POSITION = "Tollhouse-Position"
+MIN_POSITION = "Tollhouse-Min-Position"
+PATIENCE_SECONDS = 2.0
+
+
+def token(log_id: str, position: int) -> str:
+    """The token of this position."""
+    return f"{log_id}:{position}"
+
+
+async def await_position(directory: Directory, log_id: str, wanted: str) -> None:
+    """Wait until this process has followed the log that far.
+
+    Raises HttpProblem for what is no token, ForeignLog, PositionNotReached after 2 s.
+    """
+    log, _, number = wanted.partition(":")
+    if not log or not number.isascii() or not number.isdigit() or len(number) > 18:
+        raise HttpProblem(
+            "INVALID_POSITION",
+            "A position is `<log id>:<number>`, as answers give it.",
+            param=MIN_POSITION,
+        )
+    if log != log_id:
+        raise ForeignLog(log)
+    position = int(number)
+    if not await directory.catch_up(position, PATIENCE_SECONDS):
+        raise PositionNotReached(position, directory.position)

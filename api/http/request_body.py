@@ -1,0 +1,134 @@
+"""Reading a body once, within bounds of size, time and form, before anything else sees it."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from urllib.parse import parse_qsl
+
+from litestar.types import HTTPReceiveMessage, Receive
+
+from api.http import strict_json
+from api.http.problems import HttpProblem
+
+BODY_DEADLINE_SECONDS = 10.0
+
+_KIB = 1024
+_LARGE = frozenset({"/v1/keys/import", "/v1/accounts/import", "/v1/messages"})
+_FORMS = frozenset({"/v1/auth/register", "/v1/auth/login", "/oauth/introspect", "/oauth/revoke"})
+_FORM = "application/x-www-form-urlencoded"
+# So much beyond the limit is still read and thrown away: a client that is answered in the middle
+# of sending may see a reset connection instead of the answer.
+_COURTESY = 1024 * _KIB
+_CLOSE = {"connection": "close"}
+
+
+class Disconnected(Exception):
+    """The client went away before its request was complete. There is nobody to answer."""
+
+
+def body_limit(path: str) -> int:
+    """How many bytes a body may have at `path`."""
+    if path.startswith("/v1/auth/"):
+        return 4 * _KIB
+    return _KIB * _KIB if path in _LARGE else 64 * _KIB
+
+
+async def read_body(
+    path: str,
+    headers: Mapping[bytes, bytes],
+    receive: Receive,
+    deadline_seconds: float = BODY_DEADLINE_SECONDS,
+) -> bytes:
+    """The whole body, strictly checked as what its Content-Type says.
+
+    Raises `HttpProblem`; Disconnected if the client goes away.
+    """
+    announced = headers.get(b"content-length", b"")
+    body = await collect_body(path, announced, receive, deadline_seconds)
+    if body:
+        _check(path, headers.get(b"content-type", b"").decode("latin-1"), body)
+    return body
+
+
+async def collect_body(
+    path: str,
+    announced: bytes,
+    receive: Receive,
+    deadline_seconds: float = BODY_DEADLINE_SECONDS,
+) -> bytes:
+    """The whole body, within this path's limit and the deadline, and not looked into.
+
+    `announced` is the value of Content-Length, empty if there is none. Raises `HttpProblem`;
+    Disconnected if the client goes away.
+    """
+    limit = body_limit(path)
+    # Without a Content-Length the body is chunked: its length shows as it arrives.
+    if announced and (len(announced) > 12 or int(announced) > limit + _COURTESY):
+        raise _too_large(limit)
+    try:
+        async with asyncio.timeout(deadline_seconds):
+            return await _collect(receive, limit)
+    except TimeoutError:
+        detail = f"The body did not arrive within {deadline_seconds:g} seconds."
+        raise HttpProblem("REQUEST_TIMEOUT", detail, headers=_CLOSE) from None
+
+
+def replayed(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives `body` first, and then whatever the connection has to say."""
+    fresh = True
+
+    async def again() -> HTTPReceiveMessage:
+        nonlocal fresh
+        if fresh:
+            fresh = False
+            return {"type": "http.request", "body": body, "more_body": False}
+        message: HTTPReceiveMessage = await receive()  # type: ignore[assignment]
+        return message
+
+    return again
+
+
+async def _collect(receive: Receive, limit: int) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    while size <= limit + _COURTESY:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise Disconnected
+        piece = message.get("body", b"")
+        size += len(piece)
+        if size <= limit:
+            pieces.append(piece)
+        if not message.get("more_body", False):
+            break
+    if size > limit:
+        raise _too_large(limit)
+    return b"".join(pieces)
+
+
+def _check(path: str, content_type: str, body: bytes) -> None:
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type == "application/json" or media_type.endswith("+json"):
+        strict_json.check(body)
+    elif media_type == _FORM and path in _FORMS:
+        _check_form(body)
+    else:
+        accepted = "application/json" + (f" or {_FORM}" if path in _FORMS else "")
+        detail = f"Content-Type has to be {accepted}."
+        raise HttpProblem("UNSUPPORTED_MEDIA_TYPE", detail, param="Content-Type")
+
+
+def _check_form(body: bytes) -> None:
+    try:
+        names = Counter(n for n, _ in parse_qsl(body.decode(), True, errors="strict"))
+    except UnicodeDecodeError:
+        raise HttpProblem("INVALID_REQUEST", "The form is not UTF-8.") from None
+    for name, count in names.items():
+        if count > 1:
+            detail = f"The field `{name[:64]}` occurs more than once."
+            raise HttpProblem("DUPLICATE_FIELD", detail, param=name[:64])
+
+
+def _too_large(limit: int) -> HttpProblem:
+    detail = f"The body may have {limit} bytes at most here."
+    return HttpProblem("BODY_TOO_LARGE", detail, headers=_CLOSE)

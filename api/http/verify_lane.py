@@ -1,0 +1,126 @@
+"""The verify lane: POST /v1/keys/verify as a small ASGI app in front of the framework.
+
+The framework's routing and validation cost more than a verification does (docs/adr), so this
+one route does without. It keeps every promise that the others keep: problem documents,
+strict bodies, caller checks, positions, request ids; the door in front bounds the headers.
+"""
+
+from typing import Annotated
+
+import msgspec
+from litestar.types import Receive, Scope, Send
+
+from api.http.callers import credential, is_access_token, principal_of_key
+from api.http.positions import MIN_POSITION, await_position
+from api.http.problems import HttpProblem
+from api.http.request_body import collect_body
+from api.http.strict_json import decode
+from application.errors import Unauthenticated
+from application.ports import Directory
+from application.verification import NO_LABELS, Labels, Verdict, Verifier
+from domain.allowances import MAX_AMOUNT
+from domain.api_keys import ApiKey
+from domain.errors import NotPermitted
+from domain.key_format import MAX_PRESENTED_CHARACTERS
+
+PATH = "/v1/keys/verify"
+PERMISSION = "keys.verify"
+
+_MIN_POSITION = MIN_POSITION.lower().encode()
+Tag = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+
+
+class VerifyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is asked: may this key be used, so much of it, for that?"""
+
+    key: Annotated[
+        str | None,
+        msgspec.Meta(
+            max_length=MAX_PRESENTED_CHARACTERS,
+            description="The key to verify. Left out, the caller's own key is verified.",
+        ),
+    ] = None
+    audience: Annotated[
+        str | None, msgspec.Meta(max_length=100, description="Who asks, for keys that name one.")
+    ] = None
+    cost: Annotated[
+        int,
+        msgspec.Meta(ge=0, le=MAX_AMOUNT, description="How much quota it takes; 0 only checks."),
+    ] = 1
+    tags: Annotated[tuple[Tag, ...], msgspec.Meta(max_length=10, description="For analytics.")] = ()
+    resource: Annotated[str | None, msgspec.Meta(max_length=200)] = None
+    model: Annotated[str | None, msgspec.Meta(max_length=100)] = None
+
+
+_JSON = b"application/json"
+_EMPTY = VerifyRequest()
+_ENCODER = msgspec.json.Encoder()
+
+
+class VerifyLane:
+    """The ASGI app. Raises what it refuses; the door answers it as a problem document."""
+
+    def __init__(self, verifier: Verifier, directory: Directory, log_id: str) -> None:
+        self._verifier = verifier
+        self._directory = directory
+        self._log_id = log_id
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = scope["headers"]
+        named = dict(headers)
+        body = await collect_body(PATH, named.get(b"content-length", b""), receive)
+        request = _EMPTY
+        if body:
+            _require_json(named.get(b"content-type", b""))
+            request = decode(body, VerifyRequest)
+        wanted = named.get(_MIN_POSITION)
+        if wanted is not None:
+            await await_position(self._directory, self._log_id, wanted.decode("latin-1"))
+        key = self._subject(request, credential(headers))
+        labels = NO_LABELS
+        if request.tags or request.resource or request.model:
+            labels = Labels(request.tags, request.resource, request.model)
+        request_id = scope["state"]["request_id"]
+        verdict = await self._verifier.verify(
+            key, request.audience, request.cost, labels, request_id
+        )
+        await _answer(send, verdict)
+
+    def _subject(self, request: VerifyRequest, secret: str | None) -> ApiKey | None:
+        """The key to verify, if this caller may ask about it."""
+        if secret is None or is_access_token(secret):
+            raise Unauthenticated("verification takes an API key as its caller")
+        verifier = self._verifier
+        verifier.require_fresh()
+        caller = verifier.resolve(secret)
+        if caller is None:
+            raise Unauthenticated("unknown key")
+        if request.key is None or request.key == secret:
+            return caller
+        if PERMISSION not in principal_of_key(verifier, caller).permissions:
+            raise NotPermitted(PERMISSION)
+        return verifier.resolve(request.key)
+
+
+def _require_json(content_type: bytes) -> None:
+    if content_type.partition(b";")[0].strip().lower() != _JSON:
+        raise HttpProblem(
+            "UNSUPPORTED_MEDIA_TYPE",
+            "Content-Type has to be application/json.",
+            param="Content-Type",
+        )
+
+
+async def _answer(send: Send, verdict: Verdict) -> None:
+    body = _ENCODER.encode(verdict)
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [
+                (b"content-type", b"application/json"),
+                (b"content-length", str(len(body)).encode()),
+            ],
+        }
+    )
+    await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -1,0 +1,87 @@
+"""What the HTTP server bounds before there is a request: heads that never end or never come.
+
+uvicorn calls the app when the head of a request is complete. Until then it takes megabytes of
+headers, and waits for ever for the rest, or for the first byte. `BoundedHttp` is its protocol
+with these two bounds, for `uvicorn.Config(http=BoundedHttp)`; the door does the rest.
+"""
+
+import asyncio
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_DEADLINE_SECONDS = 10.0
+# More than the door accepts (header bytes and URL), so that what is only a little too large gets
+# a problem document; from here on it is a flood.
+MAX_HEAD_BYTES = 64 * 1024
+
+_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    b"content-length: 0\r\nconnection: close\r\n\r\n"
+)
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """A connection has 10 s to bring a request's head, and 64 KiB for it; else it is closed.
+
+    The same time is given to a body that still arrives after its request was answered. A request
+    that comes in one piece, as nearly all do, sets no timer.
+    """
+
+    head_deadline_seconds = HEAD_DEADLINE_SECONDS
+
+    _in_head = False
+    _head_bytes = 0
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._set_deadline()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._clear_deadline()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._in_head and not self.transport.is_closing():
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self.transport.write(_TOO_LARGE)
+                self.transport.close()
+            elif self._deadline is None:
+                self._set_deadline()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+        self._head_bytes = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # Trailers of a chunked body come here, too. uvicorn would add them to the headers of the
+        # running request, past everything that looked at those (RFC 9110, 6.5.1).
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._clear_deadline()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        if self.cycle.response_complete:
+            self._clear_deadline()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self.pipeline and self.cycle.more_body:
+            self._set_deadline()
+
+    def _set_deadline(self) -> None:
+        self._clear_deadline()
+        self._deadline = self.loop.call_later(self.head_deadline_seconds, self.transport.close)
+
+    def _clear_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None

@@ -1,0 +1,235 @@
+"""One frozen `Settings`, parsed once at the start; nothing below `main.py` reads the environment.
+
+Each value comes from the first of: `TOLLHOUSE_X`, the file that `TOLLHOUSE_X_FILE` names, the same
+two in `.env`, the default. An empty value counts as not set. Whatever is wrong stops the start with
+one sentence that names the variable; a secret's value is never part of it.
+"""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from infra import secret_rules
+from infra.dotenv import read_dotenv
+from infra.embedded.place import kept_secret
+from infra.secret_rules import SettingsError as SettingsError
+
+PREFIX = "TOLLHOUSE_"
+
+# Fixed names whose features come later: an operator may set them today without being refused.
+LATER = (
+    *("LAKE_URL", "ARCHIVE_URL", "S3_ENDPOINT_URL", "S3_REGION", "MAIL_URL", "LOG_DIR"),
+    *("IP_ALLOW", "CORS_ORIGINS", "RATE_LIMIT_PER_MINUTE", "RATE_LIMIT_STORAGE"),
+)
+
+Flag = Annotated[bool, Meta(description="true or false")]
+Port = Annotated[int, Meta(ge=0, le=65535, description="a port from 0 to 65535 (0: a free one)")]
+Positive = Annotated[int, Meta(ge=1, le=2**31 - 1, description="a whole number above 0")]
+Text = Annotated[str, Meta(min_length=1, description="some text")]
+PublicUrl = Annotated[
+    str, Meta(pattern="^https?://[^/]", description="an address that starts with https://")
+]
+Email = Annotated[str, Meta(pattern="^[^@\\s]+@[^@\\s]+$", description="an email address")]
+Prefix = Annotated[
+    str, Meta(pattern="^[a-z][a-z0-9]{0,11}$", description="1 to 12 of a-z and 0-9, a letter first")
+]
+DatabaseUrl = Annotated[
+    str,
+    Meta(
+        pattern="^postgres(ql)?://",
+        description="an address such as postgresql://user:password@host/database",
+        extra={"secret": True},
+    ),
+]
+NatsUrl = Annotated[
+    str,
+    Meta(
+        pattern="^(nats|tls|wss?)://",
+        description="an address such as nats://host:4222",
+        extra={"secret": True},
+    ),
+]
+Password = Annotated[str, Meta(description="some text", extra={"secret": True})]
+Key = Annotated[bytes, Meta(extra={"secret": True})]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that may differ between two installations. The names are those of the variables.
+
+    `master_key` and `key_pepper` are 32 bytes, and empty only in development and test, until
+    `development_secrets` has filled them; an empty `*_previous` means that nothing is rotating.
+    """
+
+    environment: Annotated[
+        Literal["development", "test", "staging", "production"],
+        Meta(description="development, test, staging or production"),
+    ] = "development"
+    data_dir: Path = Path("data")
+    http_host: Text = "127.0.0.1"
+    http_port: Port = 8080
+    serve_processes: Annotated[int, Meta(ge=1, le=256, description="a number from 1 to 256")] = 1
+    public_url: PublicUrl | None = None
+    database_url: DatabaseUrl | None = None
+    admin_database_url: DatabaseUrl | None = None
+    nats_url: NatsUrl | None = None
+    master_key: Key = b""
+    master_key_previous: Key = b""
+    key_pepper: Key = b""
+    key_pepper_previous: Key = b""
+    admin_email: Email | None = None
+    admin_password: Password | None = None
+    service_key: Password | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Meta(description="debug, info, warning or error"),
+    ] = "info"
+    log_format: Annotated[Literal["console", "json"], Meta(description="console or json")] = "json"
+    require_verified_email: Flag = True
+    key_prefix: Prefix = "th"
+    access_token_ttl_seconds: Positive = 900
+    refresh_token_ttl_seconds: Positive = 604800
+    argon2_memory_kib: Annotated[
+        int, Meta(ge=7168, le=4194304, description="KiB, from 7168 (OWASP's least) to 4194304")
+    ] = 19456
+    argon2_time: Annotated[int, Meta(ge=1, le=100, description="a number from 1 to 100")] = 2
+    argon2_parallelism: Annotated[int, Meta(ge=1, le=64, description="a number from 1 to 64")] = 1
+    directory_max_staleness_ms: Annotated[
+        int, Meta(ge=50, le=60000, description="milliseconds, from 50 to 60000")
+    ] = 1000
+    failpoint: Text | None = None
+    """Names a point in the code where the process kills itself; only with ENVIRONMENT=test."""
+
+    @property
+    def lenient(self) -> bool:
+        """Whether this is somebody's own machine: secrets are made, addresses needn't be proven."""
+        return self.environment in ("development", "test")
+
+    def __repr__(self) -> str:
+        shown = (f"{name}={value!r}" for name, value in self.__rich_repr__())
+        return f"Settings({', '.join(shown)})"
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        return [
+            (name, "***" if _is_secret(hint) and getattr(self, name) else getattr(self, name))
+            for name, hint in _HINTS.items()
+        ]
+
+
+def load(environ: Mapping[str, str], dotenv: Path | None) -> Settings:
+    """Settings as the operator set them, every value checked. Raises `SettingsError`."""
+    from_file = read_dotenv(dotenv) if dotenv else {}
+    _refuse_unknown({*environ, *from_file})
+    given: dict[str, Any] = {
+        name: _parse(name, hint, raw)
+        for name, hint in _HINTS.items()
+        if (raw := _lookup(name, environ, from_file))
+    }
+    easy = given.get("environment", "development") in ("development", "test")
+    defaults = {"require_verified_email": not easy, "log_format": "console" if easy else "json"}
+    settings = Settings(**{**defaults, **given})
+    settings = msgspec.structs.replace(settings, data_dir=settings.data_dir.expanduser().absolute())
+    _check_together(settings)
+    return settings
+
+
+def development_secrets(settings: Settings) -> Settings:
+    """Fills a missing master key and pepper from DATA_DIR/secrets, where they are made once.
+
+    Outside development and test nothing is filled: `load` has refused to go on without them.
+    """
+    if not settings.lenient:
+        return settings
+    kept = {
+        name: secret_rules.decode(name.upper(), kept_secret(settings.data_dir, name))
+        for name in ("master_key", "key_pepper")
+        if not getattr(settings, name)
+    }
+    return msgspec.structs.replace(settings, **kept)
+
+
+def _is_secret(hint: Any) -> bool:
+    if isinstance(hint, Meta):
+        return bool(hint.extra and hint.extra.get("secret"))
+    return any(_is_secret(part) for part in (*get_args(hint), *getattr(hint, "__metadata__", ())))
+
+
+def _description(hint: Any) -> str:
+    parts = (*getattr(hint, "__metadata__", ()), *get_args(hint))
+    found = (p.description if isinstance(p, Meta) else _description(p) for p in parts)
+    return next((text for text in found if text), "")
+
+
+def _lookup(name: str, environ: Mapping[str, str], from_file: Mapping[str, str]) -> str:
+    variable = PREFIX + name.upper()
+    for source in (environ, from_file):
+        if value := source.get(variable, "").strip():
+            return value
+        if path := source.get(f"{variable}_FILE", "").strip():
+            try:
+                return Path(path).read_text("utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                reason = getattr(error, "strerror", None) or "it isn't text"
+                raise SettingsError(
+                    f"{variable}_FILE names {path}, which can't be read: {reason}."
+                ) from None
+    return ""
+
+
+def _parse(name: str, hint: Any, raw: str) -> object:
+    variable = PREFIX + name.upper()
+    if hint is Path:
+        return Path(raw)
+    if hint == Key:
+        return secret_rules.decode(name.upper(), raw)
+    if name == "trusted_proxies":
+        return secret_rules.networks(variable, raw)
+    try:
+        return msgspec.convert(raw, hint, strict=False)
+    except msgspec.ValidationError:
+        shown = "and what is set is not" if _is_secret(hint) else f"and {raw!r} is not"
+        raise SettingsError(f"{variable} must be {_description(hint)}, {shown}.") from None
+
+
+def _check_together(settings: Settings) -> None:
+    if settings.failpoint and settings.environment != "test":
+        raise SettingsError(
+            "TOLLHOUSE_FAILPOINT makes the process kill itself:"
+            " it is allowed with TOLLHOUSE_ENVIRONMENT=test only."
+        )
+    if settings.admin_password and not settings.admin_email:
+        raise SettingsError("TOLLHOUSE_ADMIN_PASSWORD is set without TOLLHOUSE_ADMIN_EMAIL.")
+    if settings.master_key and settings.master_key == settings.key_pepper:
+        raise SettingsError(
+            "TOLLHOUSE_KEY_PEPPER is the same as TOLLHOUSE_MASTER_KEY: each must be its own secret."
+            f" Make one with: {secret_rules.MAKE_ONE}"
+        )
+    if not settings.lenient:
+        for name in ("master_key", "key_pepper"):
+            if not getattr(settings, name):
+                raise SettingsError(
+                    f"TOLLHOUSE_{name.upper()} is required when TOLLHOUSE_ENVIRONMENT is"
+                    f" {settings.environment}. Make one with: {secret_rules.MAKE_ONE}"
+                )
+        if settings.service_key and len(settings.service_key) < 32:
+            raise SettingsError("TOLLHOUSE_SERVICE_KEY is shorter than 32 characters: too weak.")
+
+
+def _refuse_unknown(names: set[str]) -> None:
+    known = {*(name.upper() for name in _HINTS), *LATER}
+    for variable in sorted(name for name in names if name.startswith(PREFIX)):
+        name = variable.removeprefix(PREFIX)
+        if name.removesuffix("_FILE") in known or name in known:
+            continue
+        if name.startswith("RETENTION_") and name.endswith("_DAYS"):
+            continue
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f" Did you mean {PREFIX}{near[0]}?" if near else " See .env.example for all names."
+        raise SettingsError(f"{variable} is not a setting.{hint}")
+
+
+_HINTS: dict[str, Any] = get_type_hints(Settings, include_extras=True)
