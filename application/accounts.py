@@ -19,7 +19,8 @@ from application.deciding import (
 from application.errors import RegistrationUnavailable
 from application.ports import Ports
 from application.rows import ClaimRow, PasswordRow, Row
-from domain import accounts, claims, plans
+from domain import accounts, plans
+from domain import claims as names
 from domain.accounts import Account, Profile
 from domain.allowances import Allowance
 from domain.errors import InvalidCommand, NotFound, NotPermitted, UnknownPlan
@@ -62,8 +63,18 @@ async def register(
     """
     if ports.policy.require_verified_email and not command.email_verified:
         raise RegistrationUnavailable
-    address = claims.email(command.email)
-    username = None if command.username is None else claims.username(command.username)
+    return await make_account(ports, context, command)
+
+
+async def make_account(
+    ports: Ports,
+    context: Context,
+    command: RegisterAccount,
+    claims: Sequence[tuple[str, bytes]] = (),
+) -> tuple[Registered, int]:
+    """`register` without its policy; `claims` are further things that only it may hold."""
+    address = names.email(command.email)
+    username = None if command.username is None else names.username(command.username)
     check_password(command.password)
     plan = ports.directory.plan(command.plan)
     if plan is None:
@@ -77,14 +88,14 @@ async def register(
         events.append(accounts.EmailVerified())
     events += [accounts.RoleGranted(role=role) for role in command.roles]
     registered = change(fresh(ACCOUNT, account_id), events, now, account_id)
+    claimed = [*claims, (names.EMAIL, ports.digests.claim(names.EMAIL, address))]
+    if username is not None:
+        claimed.append((names.USERNAME, ports.digests.claim(names.USERNAME, username)))
     rows: list[Row] = [
-        ClaimRow(claims.EMAIL, ports.digests.claim(claims.EMAIL, address), account_id),
+        *(ClaimRow(kind, digest, account_id) for kind, digest in claimed),
         ports.vault.new_data_key(account_id),
         PasswordRow(account_id, hash),
     ]
-    if username is not None:
-        digest = ports.digests.claim(claims.USERNAME, username)
-        rows.append(ClaimRow(claims.USERNAME, digest, account_id))
     changes: list[Change[Account] | Change[Allowance]] = [registered]
     if plan.entitlements.quota is not None:
         allowance, counter = new_allowance(
@@ -125,9 +136,9 @@ async def find(ports: Ports, name: str) -> str:
     if name.startswith("acct_"):
         return name
     kind, text = (
-        (claims.USERNAME, claims.username(name.removeprefix("@")))
+        (names.USERNAME, names.username(name.removeprefix("@")))
         if "@" not in name[1:]
-        else (claims.EMAIL, claims.email(name))
+        else (names.EMAIL, names.email(name))
     )
     holder = await ports.lookups.claim_holder(kind, ports.digests.claim(kind, text))
     if holder is None:
@@ -167,4 +178,3 @@ async def _decide(
         return await commit(ports, context, now, changes, reason=reason)
 
     return await retrying(attempt)
-

@@ -30,12 +30,17 @@ class IssuedApiKey(msgspec.Struct, frozen=True):
     key: ApiKey
 
 
-def may_manage(principal: Principal, account_id: str | None) -> bool:
-    """Whether the principal may act on keys of this account."""
+def may_manage(principal: Principal, account_id: str | None, right: str = "keys.manage") -> bool:
+    """Whether the principal may act on keys of this account.
+
+    Raises NotPermitted for a service without the right, before anything is looked up.
+    """
     if principal.is_staff:
         return True
     if principal.kind == "service":
-        return bool(principal.permissions & {"keys.issue", "keys.manage"})
+        if right not in principal.permissions:
+            raise NotPermitted(right)
+        return True
     return principal.kind == "account" and principal.account_id == account_id
 
 
@@ -54,10 +59,8 @@ async def issue(
     InvalidCommand. Answers the key with its secret, and the position.
     """
     principal = context.principal
-    if not may_manage(principal, command.account_id):
+    if not may_manage(principal, command.account_id, "keys.issue"):
         raise NotFound("account", command.account_id)
-    if principal.kind == "service" and "keys.issue" not in principal.permissions:
-        raise NotPermitted("keys.issue")
     if command.kind == "service" and not principal.is_staff:
         raise NotPermitted("staff")
     account = ports.directory.account(command.account_id)
@@ -72,9 +75,7 @@ async def issue(
 
     if secret is None:
         entropy = ports.entropy(key_format.SECRET_BYTES)
-        secret = key_format.compose(
-            prefix or ports.policy.key_prefix, command.environment, entropy
-        )
+        secret = key_format.compose(prefix or ports.policy.key_prefix, command.environment, entropy)
     now = ports.clock()
     key_id = new_id(ports, "key")
     digest = ports.digests.key(secret)
@@ -100,7 +101,7 @@ async def amend(
     context: Context,
     key_id: str,
     command: AmendApiKey,
-    quota: Quota | None | msgspec.UnsetType = msgspec.UNSET,
+    quota: Quota | msgspec.UnsetType | None = msgspec.UNSET,
 ) -> tuple[ApiKey, int]:
     """Change what is given of a key; answers it and the position.
 
@@ -110,6 +111,8 @@ async def amend(
     async def attempt() -> tuple[ApiKey, int]:
         stream = await load(ports, API_KEY, key_id)
         key = visible(context.principal, key_id, stream.state)
+        if key.kind == "service" and not context.principal.is_staff:
+            raise NotPermitted("staff")  # else it could give itself more permissions
         now = ports.clock()
         changes: list[Change[ApiKey] | Change[Allowance]] = []
         rows: list[Row] = []
@@ -134,6 +137,8 @@ async def revoke(ports: Ports, context: Context, key_id: str, reason: str | None
     async def attempt() -> int:
         stream = await load(ports, API_KEY, key_id)
         key = visible(context.principal, key_id, stream.state)
+        if key.kind == "service" and context.principal.kind == "service":
+            raise NotPermitted("staff")  # services are not each other's judges
         events = api_keys.revoke(key)
         if not events:
             return ports.directory.position
@@ -153,13 +158,13 @@ async def list_keys(
     ports: Ports, principal: Principal, account_id: str, after: str | None, limit: int
 ) -> list[ApiKey]:
     """A page of an account's keys, oldest first. NotFound where it is somebody else's."""
-    if not may_manage(principal, account_id):
+    if not may_manage(principal, account_id) or ports.directory.account(account_id) is None:
         raise NotFound("account", account_id)
     return await ports.lookups.keys_of(account_id, after, limit)
 
 
 def visible(principal: Principal, key_id: str, key: ApiKey | None) -> ApiKey:
     """The key, if the principal may know of it. A foreign one is not found (SECURITY 20)."""
-    if key is None or not may_manage(principal, key.account_id):
+    if not may_manage(principal, None if key is None else key.account_id) or key is None:
         raise NotFound("key", key_id)
     return key

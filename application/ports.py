@@ -123,9 +123,7 @@ class Lookups(Protocol):
 
     async def counters(self, counter_ids: Sequence[int]) -> dict[int, Counter]: ...
 
-    async def keys_of(
-        self, account_id: str, after: str | None, limit: int
-    ) -> list[ApiKey]: ...
+    async def keys_of(self, account_id: str, after: str | None, limit: int) -> list[ApiKey]: ...
 
     async def accounts(self, after: str | None, limit: int) -> list[Account]: ...
 
@@ -163,7 +161,7 @@ class Digests(Protocol):
 
     def key(self, secret: str) -> bytes: ...
 
-    def candidates(self, secret: str) -> tuple[bytes, ...]:
+    def candidates(self, secret: str) -> list[bytes]:
         """The digests under every pepper in use, the current one first."""
         ...
 

@@ -121,9 +121,7 @@ class _Batch:
         self.labels: dict[str, dict[str, Any]] = {}
         self.waiting: list[_Waiting] = []
 
-    def add(
-        self, key: ApiKey | None, code: Code, cost: int, labels: Labels, position: int
-    ) -> int:
+    def add(self, key: ApiKey | None, code: Code, cost: int, labels: Labels, position: int) -> int:
         """Append a row; answers its number."""
         row = len(self.code)
         if not self.judged_at or self.judged_at[-1][1] != position:
@@ -220,7 +218,7 @@ class Verifier:
             if not rules:
                 row = self._add_behind(key, code, cost, labels)
                 return self._verdict(batch, row, key, code, [], request_id)
-            if self._down:
+            if self._down or self._stopping:
                 raise StoreUnavailable("counters can't be taken")
             answer: asyncio.Future[tuple[int, list[QuotaState]]] = (
                 asyncio.get_running_loop().create_future()
@@ -267,6 +265,9 @@ class Verifier:
             counted = await self._count(batch)
         except StoreUnavailable as error:
             await self._recover(batch, error)
+        except asyncio.CancelledError:
+            _fail(batch, StoreUnavailable("counting was stopped"))
+            raise
         except Exception as error:
             # Whatever it was, nobody may be left waiting, and the process goes on.
             log.exception("a flush failed", version=batch.version)
@@ -376,6 +377,9 @@ class Verifier:
                 break
             except StoreUnavailable:
                 await asyncio.sleep(RETRY_SECONDS)
+            except Exception:
+                log.exception("a flush can't be settled", version=batch.version)
+                break
         self._down = False
         log.info("counting goes on")
 

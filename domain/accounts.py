@@ -112,7 +112,9 @@ _LONGEST = {
 }
 
 
-def register(account_id: str, email: str, username: str | None, profile: Profile, plan: str) -> list[Event]:
+def register(
+    account_id: str, email: str, username: str | None, profile: Profile, plan: str
+) -> list[Event]:
     """The facts of a new account on this plan. InvalidCommand names a field too long."""
     for field, longest in _LONGEST.items():
         text: str | None = getattr(profile, field)

@@ -181,11 +181,12 @@ def amend(key: ApiKey, command: AmendApiKey, now: datetime) -> list[ApiKeyEvent]
     if key.revoked_at is not None:
         raise KeyRevoked(key.id)
     events: list[ApiKeyEvent] = []
-    if command.name is not msgspec.UNSET and command.name != key.name:
-        events.append(ApiKeyRenamed(name=checked_name(command.name)))
-    if command.permissions is not msgspec.UNSET and command.permissions != key.permissions:
+    if command.name is not msgspec.UNSET and (name := checked_name(command.name)) != key.name:
+        events.append(ApiKeyRenamed(name=name))
+    if command.permissions is not msgspec.UNSET:
         permissions = checked_permissions(command.permissions, key.kind)
-        events.append(ApiKeyPermissionsSet(permissions=permissions))
+        if permissions != key.permissions:
+            events.append(ApiKeyPermissionsSet(permissions=permissions))
     if command.expires_at is not msgspec.UNSET and _unix(command.expires_at) != key.expires_at:
         events.append(ApiKeyExpirySet(expires_at=checked_expiry(command.expires_at, now)))
     labels = labels_of(key)
@@ -224,8 +225,8 @@ def checked_name(name: str) -> str:
 
 def checked_audience(audience: str | None) -> str | None:
     """The audience, 1 to 100 characters, or none."""
-    if audience is not None and not 1 <= len(audience) <= 100:
-        raise InvalidCommand("audience", "1 to 100 characters")
+    if audience is not None and not _fits(audience, 100):
+        raise InvalidCommand("audience", "1 to 100 characters, no NUL")
     return audience
 
 
@@ -261,16 +262,21 @@ def check_labels(labels: Labels) -> None:
     if len(labels.metadata) > 50:
         raise InvalidCommand("metadata", "at most 50 fields")
     for field, value in labels.metadata.items():
-        if not 1 <= len(field) <= 40:
-            raise InvalidCommand("metadata", "field names of 1 to 40 characters")
-        if isinstance(value, str) and len(value) > 500:
-            raise InvalidCommand(f"metadata.{field}", "at most 500 characters")
+        if not _fits(field, 40):
+            raise InvalidCommand("metadata", "field names of 1 to 40 characters, no NUL")
+        if isinstance(value, str) and value and not _fits(value, 500):
+            raise InvalidCommand(f"metadata.{field}", "at most 500 characters, no NUL")
         if isinstance(value, int) and abs(value) > 2**53 - 1:
             raise InvalidCommand(f"metadata.{field}", "whole numbers up to 2^53 - 1; else a string")
-    if len(labels.tags) > 50 or not all(1 <= len(tag) <= 100 for tag in labels.tags):
-        raise InvalidCommand("tags", "at most 50, of 1 to 100 characters")
-    if labels.external_id is not None and not 1 <= len(labels.external_id) <= 200:
-        raise InvalidCommand("external_id", "1 to 200 characters")
+    if len(labels.tags) > 50 or not all(_fits(tag, 100) for tag in labels.tags):
+        raise InvalidCommand("tags", "at most 50, of 1 to 100 characters, no NUL")
+    if labels.external_id is not None and not _fits(labels.external_id, 200):
+        raise InvalidCommand("external_id", "1 to 200 characters, no NUL")
+
+
+def _fits(text: str, longest: int) -> bool:
+    # Postgres reads states as jsonb, which can't hold a NUL.
+    return 1 <= len(text) <= longest and "\0" not in text
 
 
 def evolve(state: ApiKey | None, event: ApiKeyEvent, at: datetime) -> ApiKey:

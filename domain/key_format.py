@@ -12,6 +12,7 @@ from domain.errors import InvalidCommand
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _PAIRS = [first + second for first in _BASE62 for second in _BASE62]
 _PREFIX = re.compile(r"[a-z][a-z0-9]{0,11}")
+_OURS = re.compile(_PREFIX.pattern + r"_(?:live|test)_[0-9A-Za-z]{49}")
 SECRET_BYTES = 32
 BODY_CHARACTERS = 43
 CHECKSUM_CHARACTERS = 6
@@ -41,7 +42,8 @@ def compose(prefix: str, environment: str, entropy: bytes) -> str:
 
 def checksum(body: str) -> str:
     """Six base62 characters of the CRC-32 of everything before them."""
-    high, low = divmod(crc32(body.encode()), 62**2)
+    # What is presented may hold anything, lone surrogates too: it has a checksum, not an error.
+    high, low = divmod(crc32(body.encode("utf-8", "surrogatepass")), 62**2)
     high, middle = divmod(high, 62**2)
     return _PAIRS[high] + _PAIRS[middle] + _PAIRS[low]
 
@@ -51,11 +53,15 @@ def looks_forged(key: str) -> bool:
 
     A key in a shape that isn't ours is not forged; it may have been issued elsewhere.
     """
-    if len(key) <= _TAIL or key[-_TAIL:-_TAIL + 6] not in ("_live_", "_test_"):
+    if len(key) <= _TAIL or key[-_TAIL : -_TAIL + 6] not in ("_live_", "_test_"):
         return False
     return checksum(key[:-CHECKSUM_CHARACTERS]) != key[-CHECKSUM_CHARACTERS:]
 
 
 def hint(key: str) -> str:
-    """What may be shown of a key: its prefix, its environment and its last four characters."""
-    return f"{key[: len(key) - _TAIL + 6]}…{key[-4:]}"
+    """What may be shown of a key: its prefix, its environment and its last four characters.
+
+    Of a secret in another shape (one that the operator brought) only the last four.
+    """
+    head = key[: -_TAIL + len("_live_")] if _OURS.fullmatch(key) else ""
+    return f"{head}…{key[-4:]}"

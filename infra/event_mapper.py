@@ -96,10 +96,10 @@ class EventMapper:
                     hidden = _SEALED.decode(unseal(data_key, b64decode(stored.sealed), place))
                     event = msgspec.structs.replace(event, **hidden.event)
                     metadata = msgspec.structs.replace(metadata, **hidden.metadata)
+            event = self._catalogue.lift(event)
         except Exception as error:
             raise CannotDecode(f"{name} at {position}: {error}") from error
-        lifted = self._catalogue.lift(event)
-        return Recorded(position, stream, version, lifted, metadata, stored.account)
+        return Recorded(position, stream, version, event, metadata, stored.account)
 
     def _decoder(self, name: str) -> msgspec.json.Decoder[Event]:
         decoder = self._decoders.get(name)

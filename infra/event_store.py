@@ -8,8 +8,9 @@ every LISTEN.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import psycopg
@@ -23,7 +24,7 @@ from application.rows import ClaimRow, DataKeyRow, EntitlementRow, Row
 from domain.errors import EntitlementExceeded, Taken
 from domain.event import Metadata, NewEvent, Recorded
 from infra.event_mapper import CannotDecode, EventMapper
-from infra.postgres.connection import SCHEMA, connect, parameters
+from infra.postgres.connection import SCHEMA, answering, connect, parameters
 from infra.postgres.rows import statement
 from infra.vault import MasterKeyVault
 
@@ -61,6 +62,8 @@ _select_events = PostgresApplicationRecorder.select_events.__wrapped__
 
 class PostgresEventStore:
     """The decisions log in Postgres. Implements application.ports.EventStore."""
+
+    writes_rows = True
 
     def __init__(
         self, url: str, log_id: str, vault: MasterKeyVault, mapper: EventMapper, log: str
@@ -101,11 +104,11 @@ class PostgresEventStore:
             try:
                 connection = await connect(self._url)
                 try:
-                    async with asyncio.timeout(STUCK_SECONDS):
+                    async with answering(connection, STUCK_SECONDS):
                         await connection.execute(f"LISTEN {self._table}".encode())
                     while True:
                         asked_at = time.monotonic()
-                        async with asyncio.timeout(STUCK_SECONDS):
+                        async with answering(connection, STUCK_SECONDS):
                             events = await self._page(connection, after)
                         backoff = 0.05
                         if events:
@@ -116,7 +119,7 @@ class PostgresEventStore:
                                 pass
                 finally:
                     await connection.close()
-            except (psycopg.Error, StoreUnavailable, TimeoutError) as error:
+            except (psycopg.Error, StoreUnavailable) as error:
                 log.warning("following stopped", log=self._table, error=str(error).strip())
                 await asyncio.sleep(backoff)
                 backoff = min(backoff * 2, 1.0)
@@ -173,9 +176,10 @@ class PostgresEventStore:
         ]
 
     def _append(self, events: Sequence[NewEvent], metadata: Metadata, rows: Sequence[Row]) -> int:
+        made = {row.account_id: row for row in rows if isinstance(row, DataKeyRow)}
         stored = []
         for new in events:
-            data_key = self._data_key(new.account_id) if new.account_id else None
+            data_key = self._data_key(new.account_id, made) if new.account_id else None
             name, state = self._mapper.encode(new, metadata, data_key)
             stored.append(StoredEvent(new.stream, new.version, name, state))
 
@@ -243,10 +247,15 @@ class PostgresEventStore:
                     return claim.kind
         return claims[0].kind  # released in the meantime: the first is as good as any
 
-    def _data_key(self, account_id: str) -> bytes | None:
+    def _data_key(
+        self, account_id: str, made: Mapping[str, DataKeyRow] = MappingProxyType({})
+    ) -> bytes | None:
+        """The account's data key; `made` are those that this transaction is to write."""
         known = self._vault.known(account_id)
         if known is not None:
             return known
+        if account_id in made:
+            return self._vault.unwrap(made[account_id])
 
         def select(_: RowsRecorder) -> Any:
             with self._datastore.get_connection() as connection:
@@ -290,4 +299,7 @@ def _datastore(url: str) -> PostgresDatastore:
     # An error in a pipeline skips the statements behind it, and psycopg takes the skipped
     # PREPAREs for done: after a taken claim the connection would be poisoned.
     datastore.pool.kwargs["prepare_threshold"] = None
+    # While it reconnects, the pool doubles its pauses, and would sleep on for up to minutes
+    # after Postgres is back. Giving up early lets the next call begin afresh.
+    datastore.pool.reconnect_timeout = 1.0
     return datastore

@@ -7,6 +7,7 @@ until it is done, whether or not anybody still waits for it.
 
 import asyncio
 import os
+import signal
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -17,6 +18,7 @@ from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from application.errors import Overloaded
+from infra.embedded.child import die_with_parent
 
 T = TypeVar("T")
 
@@ -67,7 +69,10 @@ class ArgonPasswords:
         try:
             if self._pool is None:
                 self._pool = ProcessPoolExecutor(
-                    self._permits, mp_context=get_context("spawn"), initializer=_be_nice
+                    self._permits,
+                    mp_context=get_context("spawn"),
+                    initializer=_be_nice,
+                    initargs=(os.getpid(),),
                 )
             job = self._pool.submit(call, *arguments)
         except BrokenProcessPool:
@@ -83,10 +88,9 @@ class ArgonPasswords:
             raise Overloaded("sign-in", retry_after_seconds=1) from None
 
 
-def _be_nice() -> None:
-    import signal
-
+def _be_nice(parent: int) -> None:
     os.nice(19)
+    die_with_parent(signal.SIGKILL, parent)()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
 
 

@@ -7,7 +7,7 @@ with what it finds here. An event that can't be read closes the stream that it n
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -49,10 +49,8 @@ class KeyDirectory:
         """Everything up to here is applied."""
         return self._position
 
-    def load(self, states: Iterable[msgspec.Struct], position: int) -> None:
-        """Take these states as they stood at this position of the log."""
-        for state in states:
-            self._keep(state)
+    def start_at(self, position: int) -> None:
+        """The states that were kept so far are those of this position of the log."""
         self._position = position
         self.confirmed_at = time.monotonic()
 
@@ -143,7 +141,7 @@ class KeyDirectory:
             return
         state = self._state(recorded.stream)
         try:
-            self._keep(evolve(state, recorded.event, recorded.metadata.at))
+            self.keep(evolve(state, recorded.event, recorded.metadata.at))
         except Exception as error:
             log.error("event can't be applied", position=recorded.position, error=str(error))
             self._closed.add(recorded.stream)
@@ -156,7 +154,8 @@ class KeyDirectory:
             or self._plans.get(stream.removeprefix("plan_"))
         )
 
-    def _keep(self, state: msgspec.Struct) -> None:
+    def keep(self, state: msgspec.Struct) -> None:
+        """Hold this state, in the place of the one it follows."""
         match state:
             case ApiKey():
                 self._by_digest[state.digest] = state

@@ -19,6 +19,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from api.http.problems import HttpProblem, answer_for, respond
 from api.http.request_body import BODY_DEADLINE_SECONDS, Disconnected, read_body, replayed
 from api.http.security_headers import Headers, SecurityHeaders
+from api.http.wire import direct_of
 
 MAX_HEADERS = 64
 MAX_HEADER_BYTES = 16 * 1024
@@ -34,10 +35,16 @@ _CLIENT_CLOSED_REQUEST = 499
 _log = structlog.get_logger("tollhouse.http")
 
 
+Lane = Callable[[HTTPScope, Receive], Awaitable[bytes]]
+"""Answers a request with a JSON body for a 200, or raises."""
+
+_JSON = (b"content-type", b"application/json")
+
+
 class Door:
     """Every request gets an id, bounds, strict input, safe headers and one log line.
 
-    `lane` answers POST at `lane_path`, `inner` everything else. `scope["state"]["request_id"]`
+    `lane` answers POST at `lane_path` with the body of a 200, `inner` everything else. `scope["state"]["request_id"]`
     holds the id for both. Whatever escapes them becomes a problem document by the one table.
     `log_lane` adds the lane's requests to the log (at debug level); they are not there otherwise.
     """
@@ -46,7 +53,7 @@ class Door:
         self,
         inner: ASGIApp,
         *,
-        lane: ASGIApp,
+        lane: Lane,
         lane_path: str = "/v1/keys/verify",
         production: bool,
         log_lane: bool = False,
@@ -60,6 +67,10 @@ class Door:
         self._headers = SecurityHeaders(production=production)
         # The lane sets none of these itself, so nothing has to be looked through.
         self._lane_headers = Headers(self._headers.private.pairs, frozenset())
+        prepared = [_JSON, *self._lane_headers.pairs]
+        self._lane_head = b"HTTP/1.1 200 OK\r\n%brequest-id: " % b"".join(
+            b"%b: %b\r\n" % pair for pair in prepared
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == ScopeType.HTTP:
@@ -76,16 +87,25 @@ class Door:
     async def _through_lane(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         started_at = perf_counter() if self._log_lane else 0.0
         request_id, header_bytes = _identify(scope)
-        answer = _Answer(send, self._lane_headers, request_id)
+        status = 200
         try:
             _check_bounds(scope, header_bytes)
-            await self._lane(scope, receive, answer.send)
+            body = await self._lane(scope, receive)
         except Disconnected:
-            answer.status = _CLIENT_CLOSED_REQUEST
+            status = _CLIENT_CLOSED_REQUEST
         except Exception as exc:
+            answer = _Answer(send, self._lane_headers, request_id)
             await _answer_failure(exc, answer, request_id)
+            status = answer.status
+        else:
+            head = b"%b%b\r\n" % (self._lane_head, request_id.encode())
+            direct = direct_of(scope)
+            if direct is None or not direct.answer(head, body):
+                answer = _Answer(send, self._lane_headers, request_id)
+                await answer.send(_lane_start(len(body)))
+                await answer.send({"type": "http.response.body", "body": body, "more_body": False})
         if self._log_lane:
-            _log_request(_log.debug, scope, self._lane_path, answer.status, started_at, request_id)
+            _log_request(_log.debug, scope, self._lane_path, status, started_at, request_id)
 
     async def _through_inner(
         self, scope: HTTPScope, receive: Receive, send: Send, path: str
@@ -106,6 +126,11 @@ class Door:
         finally:
             if path not in _UNLOGGED:
                 _log_request(_log.info, scope, path, answer.status, started_at, request_id)
+
+
+def _lane_start(length: int) -> Message:
+    headers = [_JSON, (b"content-length", str(length).encode())]
+    return {"type": "http.response.start", "status": 200, "headers": headers}
 
 
 class _Answer:

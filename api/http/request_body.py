@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
-from litestar.types import HTTPReceiveMessage, Receive
+from litestar.types import HTTPReceiveMessage, Receive, ReceiveMessage
 
 from api.http import strict_json
 from api.http.problems import HttpProblem
@@ -65,9 +65,15 @@ async def collect_body(
     # Without a Content-Length the body is chunked: its length shows as it arrives.
     if announced and (len(announced) > 12 or int(announced) > limit + _COURTESY):
         raise _too_large(limit)
+    first = _at_once(receive)
+    if first is not None and first["type"] == "http.request" and not first.get("more_body"):
+        body = first.get("body", b"")
+        if len(body) > limit:
+            raise _too_large(limit)
+        return body
     try:
         async with asyncio.timeout(deadline_seconds):
-            return await _collect(receive, limit)
+            return await _collect(first, receive, limit)
     except TimeoutError:
         detail = f"The body did not arrive within {deadline_seconds:g} seconds."
         raise HttpProblem("REQUEST_TIMEOUT", detail, headers=_CLOSE) from None
@@ -88,19 +94,37 @@ def replayed(body: bytes, receive: Receive) -> Receive:
     return again
 
 
-async def _collect(receive: Receive, limit: int) -> bytes:
+def _at_once(receive: Receive) -> ReceiveMessage | None:
+    """The next message if it is there already; nothing is lost if it is not.
+
+    Most bodies come with their head. A deadline costs seven microseconds, a third of what the
+    server needs for a whole request, so it is set only for those that don't. To give up a
+    `receive` that waits is what a deadline would do as well: it has taken nothing yet.
+    """
+    step = receive().__await__()
+    try:
+        next(step)
+    except StopIteration as done:
+        message: ReceiveMessage = done.value
+        return message
+    step.close()
+    return None
+
+
+async def _collect(first: ReceiveMessage | None, receive: Receive, limit: int) -> bytes:
     pieces: list[bytes] = []
     size = 0
-    while size <= limit + _COURTESY:
-        message = await receive()
+    message = first or await receive()
+    while True:
         if message["type"] != "http.request":
             raise Disconnected
         piece = message.get("body", b"")
         size += len(piece)
         if size <= limit:
             pieces.append(piece)
-        if not message.get("more_body", False):
+        if size > limit + _COURTESY or not message.get("more_body", False):
             break
+        message = await receive()
     if size > limit:
         raise _too_large(limit)
     return b"".join(pieces)

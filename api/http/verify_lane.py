@@ -1,4 +1,4 @@
-"""The verify lane: POST /v1/keys/verify as a small ASGI app in front of the framework.
+"""The verify lane: POST /v1/keys/verify, answered in front of the framework.
 
 The framework's routing and validation cost more than a verification does (docs/adr), so this
 one route does without. It keeps every promise that the others keep: problem documents,
@@ -8,16 +8,18 @@ strict bodies, caller checks, positions, request ids; the door in front bounds t
 from typing import Annotated
 
 import msgspec
-from litestar.types import Receive, Scope, Send
+from msgspec import Meta
+from litestar.types import HTTPScope, Receive
 
 from api.http.callers import credential, is_access_token, principal_of_key
 from api.http.positions import MIN_POSITION, await_position
 from api.http.problems import HttpProblem
-from api.http.request_body import collect_body
+from api.http.request_body import body_limit, collect_body
 from api.http.strict_json import decode
+from api.http.wire import direct_of
 from application.errors import Unauthenticated
 from application.ports import Directory
-from application.verification import NO_LABELS, Labels, Verdict, Verifier
+from application.verification import NO_LABELS, Labels, Verifier
 from domain.allowances import MAX_AMOUNT
 from domain.api_keys import ApiKey
 from domain.errors import NotPermitted
@@ -27,48 +29,45 @@ PATH = "/v1/keys/verify"
 PERMISSION = "keys.verify"
 
 _MIN_POSITION = MIN_POSITION.lower().encode()
-Tag = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+Tag = Annotated[str, Meta(min_length=1, max_length=100)]
 
 
 class VerifyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is asked: may this key be used, so much of it, for that?"""
+    """What is asked: may this key be used, so much of it, for that?
 
-    key: Annotated[
-        str | None,
-        msgspec.Meta(
-            max_length=MAX_PRESENTED_CHARACTERS,
-            description="The key to verify. Left out, the caller's own key is verified.",
-        ),
-    ] = None
-    audience: Annotated[
-        str | None, msgspec.Meta(max_length=100, description="Who asks, for keys that name one.")
-    ] = None
-    cost: Annotated[
-        int,
-        msgspec.Meta(ge=0, le=MAX_AMOUNT, description="How much quota it takes; 0 only checks."),
-    ] = 1
-    tags: Annotated[tuple[Tag, ...], msgspec.Meta(max_length=10, description="For analytics.")] = ()
-    resource: Annotated[str | None, msgspec.Meta(max_length=200)] = None
-    model: Annotated[str | None, msgspec.Meta(max_length=100)] = None
+    `key` left out is the caller's own. `audience` says who asks, for keys that name one.
+    `cost` is how much quota it takes; 0 only checks. The rest is for analytics.
+    """
+
+    key: Annotated[str, Meta(max_length=MAX_PRESENTED_CHARACTERS)] | None = None
+    audience: Annotated[str, Meta(max_length=100)] | None = None
+    cost: Annotated[int, Meta(ge=0, le=MAX_AMOUNT)] = 1
+    tags: Annotated[tuple[Tag, ...], Meta(max_length=10)] = ()
+    resource: Annotated[str, Meta(max_length=200)] | None = None
+    model: Annotated[str, Meta(max_length=100)] | None = None
 
 
+_LIMIT = body_limit(PATH)
 _JSON = b"application/json"
 _EMPTY = VerifyRequest()
 _ENCODER = msgspec.json.Encoder()
 
 
 class VerifyLane:
-    """The ASGI app. Raises what it refuses; the door answers it as a problem document."""
+    """Answers with the verdict as JSON. Raises what it refuses; the door makes a problem of it."""
 
     def __init__(self, verifier: Verifier, directory: Directory, log_id: str) -> None:
         self._verifier = verifier
         self._directory = directory
         self._log_id = log_id
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: HTTPScope, receive: Receive) -> bytes:
         headers = scope["headers"]
         named = dict(headers)
-        body = await collect_body(PATH, named.get(b"content-length", b""), receive)
+        direct = direct_of(scope)
+        body = None if direct is None else direct.body()
+        if body is None or len(body) > _LIMIT:
+            body = await collect_body(PATH, named.get(b"content-length", b""), receive)
         request = _EMPTY
         if body:
             _require_json(named.get(b"content-type", b""))
@@ -80,11 +79,10 @@ class VerifyLane:
         labels = NO_LABELS
         if request.tags or request.resource or request.model:
             labels = Labels(request.tags, request.resource, request.model)
-        request_id = scope["state"]["request_id"]
         verdict = await self._verifier.verify(
-            key, request.audience, request.cost, labels, request_id
+            key, request.audience, request.cost, labels, scope["state"]["request_id"]
         )
-        await _answer(send, verdict)
+        return _ENCODER.encode(verdict)
 
     def _subject(self, request: VerifyRequest, secret: str | None) -> ApiKey | None:
         """The key to verify, if this caller may ask about it."""
@@ -109,18 +107,3 @@ def _require_json(content_type: bytes) -> None:
             "Content-Type has to be application/json.",
             param="Content-Type",
         )
-
-
-async def _answer(send: Send, verdict: Verdict) -> None:
-    body = _ENCODER.encode(verdict)
-    await send(
-        {
-            "type": "http.response.start",
-            "status": 200,
-            "headers": [
-                (b"content-type", b"application/json"),
-                (b"content-length", str(len(body)).encode()),
-            ],
-        }
-    )
-    await send({"type": "http.response.body", "body": body, "more_body": False})

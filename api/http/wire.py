@@ -6,18 +6,68 @@ with these two bounds, for `uvicorn.Config(http=BoundedHttp)`; the door does the
 """
 
 import asyncio
+from collections.abc import Mapping
+from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 HEAD_DEADLINE_SECONDS = 10.0
 # More than the door accepts (header bytes and URL), so that what is only a little too large gets
 # a problem document; from here on it is a flood.
 MAX_HEAD_BYTES = 64 * 1024
 
+DIRECT = "tollhouse.direct"
+
+
+def direct_of(scope: Mapping[str, Any]) -> "Direct | None":
+    """The short way that the server offers for this request, if it does."""
+    found: Direct | None = (scope.get("extensions") or {}).get(DIRECT)
+    return found
+
+
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"content-length: 0\r\nconnection: close\r\n\r\n"
 )
+
+
+class Direct:
+    """The short way around the ASGI messages, for the one route that is in a hurry.
+
+    uvicorn checks and joins every header of every answer, and sends it in two pieces: a third
+    of the time that a whole verification takes. Here a prepared head and the body go out in one.
+    What can't go this way says so, and takes the ordinary one.
+    """
+
+    __slots__ = ("_cycle",)
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+
+    def body(self) -> bytes | None:
+        """The whole body, if it has arrived; None where it has to be waited for."""
+        cycle = self._cycle
+        if cycle.more_body or cycle.disconnected:
+            return None
+        return bytes(cycle.body)
+
+    def answer(self, head: bytes, body: bytes) -> bool:
+        """Send status line and headers, which `head` holds whole but for Content-Length, Date
+        and the blank line, and the body. False: nothing was sent, use `send`."""
+        cycle = self._cycle
+        if cycle.flow.write_paused or cycle.disconnected or cycle.response_started:
+            return False
+        rest = b"".join(b"%b: %b\r\n" % pair for pair in cycle.default_headers)
+        if not cycle.keep_alive:
+            rest += b"connection: close\r\n"
+        cycle.transport.write(b"%b%bcontent-length: %d\r\n\r\n%b" % (head, rest, len(body), body))
+        # What uvicorn's `send` does when an answer is complete.
+        cycle.response_started = cycle.response_complete = True
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            cycle.transport.close()
+        cycle.on_response()
+        return True
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -66,6 +116,9 @@ class BoundedHttp(HttpToolsProtocol):
         self._in_head = False
         self._clear_deadline()
         super().on_headers_complete()
+        # Before the app sees the scope: its task has only been scheduled.
+        offered: dict[str, Any] = {DIRECT: Direct(self.cycle)}
+        self.scope["extensions"] = offered
 
     def on_message_complete(self) -> None:
         if self.cycle.response_complete:

@@ -1,5 +1,10 @@
 """How this server connects to Postgres: one schema, short timeouts, keepalives."""
 
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -39,3 +44,23 @@ async def connect(url: str) -> psycopg.AsyncConnection:
         return await psycopg.AsyncConnection.connect(conninfo(url), autocommit=True)
     except psycopg.OperationalError as error:
         raise StoreUnavailable(str(error).strip()) from error
+
+
+@asynccontextmanager
+async def answering(connection: psycopg.AsyncConnection, seconds: float) -> AsyncIterator[None]:
+    """Hang up when the server has not answered by then: psycopg raises OperationalError.
+
+    Cancelling instead would ask the silent server to cancel first, and wait for ten seconds.
+    """
+    timer = asyncio.get_running_loop().call_later(seconds, _hang_up, connection)
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _hang_up(connection: psycopg.AsyncConnection) -> None:
+    with suppress(OSError, psycopg.Error):
+        line = socket.socket(fileno=os.dup(connection.fileno()))
+        with line:
+            line.shutdown(socket.SHUT_RDWR)

@@ -1,6 +1,6 @@
 """Rows that were right at commit, read through a small pool of async connections."""
 
-import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +12,7 @@ from application.errors import StoreUnavailable
 from domain.accounts import Account
 from domain.api_keys import ApiKey
 from domain.verification import Counter
-from infra.postgres.connection import conninfo
+from infra.postgres.connection import answering, conninfo
 
 _ACCOUNT = msgspec.json.Decoder(Account)
 _API_KEY = msgspec.json.Decoder(ApiKey)
@@ -97,14 +97,19 @@ class PostgresLookups:
     async def _rows(self, sql: str, parameters: Sequence[Any]) -> list[Any]:
         # A connection that a restart of Postgres broke is found out by using it: try as
         # often as there can be broken ones.
+        deadline = time.monotonic() + PATIENCE_SECONDS
         for _ in range(5):
             try:
-                async with asyncio.timeout(PATIENCE_SECONDS):
-                    async with self._pool.connection() as connection:
-                        cursor = await connection.execute(sql.encode(), parameters, binary=True)
-                        return await cursor.fetchall()
-            except (PoolTimeout, TimeoutError) as error:
+                async with (
+                    self._pool.connection() as connection,
+                    answering(connection, PATIENCE_SECONDS),
+                ):
+                    cursor = await connection.execute(sql.encode(), parameters, binary=True)
+                    return await cursor.fetchall()
+            except PoolTimeout as error:
                 raise StoreUnavailable("Postgres does not answer") from error
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                 broken = error
+                if time.monotonic() > deadline:
+                    break
         raise StoreUnavailable(str(broken).strip()) from broken

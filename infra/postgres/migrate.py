@@ -46,6 +46,25 @@ def migrate(url: str) -> Migrated:
         raise StoreUnavailable(str(error).strip()) from error
 
 
+def log_id_of(url: str) -> str:
+    """The id of the log in a database of this version. MigrationError if it is of another."""
+    try:
+        with psycopg.connect(conninfo(url), autocommit=True) as connection:
+            try:
+                ran = {row[0] for row in connection.execute("SELECT number FROM migrations")}
+                row = connection.execute("SELECT value FROM meta WHERE name = 'log_id'").fetchone()
+            except psycopg.errors.UndefinedTable:
+                ran, row = set(), None
+    except psycopg.OperationalError as error:
+        raise StoreUnavailable(str(error).strip()) from error
+    if row is None or ran != shipped().keys():
+        raise MigrationError(
+            "The database is not of this version: run `tollhouse migrate` first (or, if it is "
+            "newer, start the version that wrote it)."
+        )
+    return str(row[0])
+
+
 def _migrate(connection: psycopg.Connection) -> Migrated:
     if connection.info.server_version < OLDEST_SERVER:
         raise MigrationError(

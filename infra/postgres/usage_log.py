@@ -4,7 +4,6 @@ One connection, one flush at a time: the next group forms while this one commits
 flushes of all processes queue on the log's lock anyway.
 """
 
-import asyncio
 from collections.abc import Callable, Iterable
 
 import msgspec
@@ -14,7 +13,7 @@ from application.errors import StoreUnavailable
 from application.ports import Counted, Flush
 from domain.event import stored_name
 from domain.verification import VerificationsCounted
-from infra.postgres.connection import connect
+from infra.postgres.connection import answering, connect
 
 STATEMENT = (
     b"SELECT * FROM count_usage(%s, %s, %s, %s, %s, %s::bigint[], %s::integer[], %s::bigint[], "
@@ -51,12 +50,13 @@ class PostgresUsageLog:
     async def now_us(self) -> int:
         """The database's clock."""
         try:
-            async with asyncio.timeout(STUCK_SECONDS):
-                cursor = await (await self._connected()).execute(
+            connection = await self._connected()
+            async with answering(connection, STUCK_SECONDS):
+                cursor = await connection.execute(
                     "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
                 )
                 row = await cursor.fetchone()
-        except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError) as error:
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             await self._drop()
             raise StoreUnavailable(str(error).strip()) from error
         assert row is not None
@@ -70,9 +70,11 @@ class PostgresUsageLog:
         the first one still be on its way, the primary key lets one of the two in.
         """
         try:
-            async with asyncio.timeout(STUCK_SECONDS):
-                counted = await self._count(flush)
-        except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError):
+            counted = await self._count(flush)
+        except psycopg.errors.UniqueViolation:
+            # Sent before, and given up on before it was known: it had been committed.
+            counted = await self._after_break(flush)
+        except (psycopg.OperationalError, psycopg.InterfaceError):
             await self._drop()
             counted = await self._after_break(flush)
         if self._committed is not None:
@@ -85,25 +87,26 @@ class PostgresUsageLog:
         takes = flush.takes
         for number in range(0, len(takes), 3):
             totals[takes[number + 1]] += takes[number + 2]
-        cursor = await connection.execute(
-            STATEMENT,
-            (
-                flush.stream,
-                flush.version,
-                TOPIC,
-                flush.metadata.decode(),
-                flush.batch.decode(),
-                _array(flush.counters),
-                _array(flush.rules),
-                _array(window.start for window in flush.windows),
-                _array(window.end for window in flush.windows),
-                _array(window.next_end for window in flush.windows),
-                _array(totals.values()),
-                _array(takes),
-            ),
-            prepare=True,
-            binary=True,
-        )
+        async with answering(connection, STUCK_SECONDS):
+            cursor = await connection.execute(
+                STATEMENT,
+                (
+                    flush.stream,
+                    flush.version,
+                    TOPIC,
+                    flush.metadata.decode(),
+                    flush.batch.decode(),
+                    _array(flush.counters),
+                    _array(flush.rules),
+                    _array(window.start for window in flush.windows),
+                    _array(window.end for window in flush.windows),
+                    _array(window.next_end for window in flush.windows),
+                    _array(totals.values()),
+                    _array(takes),
+                ),
+                prepare=True,
+                binary=True,
+            )
         row = await cursor.fetchone()
         assert row is not None
         position, now_us, windows, limits, opening, entry_no, refused, refused_by = row
@@ -119,26 +122,27 @@ class PostgresUsageLog:
 
     async def _after_break(self, flush: Flush) -> Counted:
         try:
-            async with asyncio.timeout(STUCK_SECONDS):
+            found = await self._find(flush)
+            if found is not None:
+                return found
+            try:
+                return await self._count(flush)
+            except psycopg.errors.UniqueViolation:
                 found = await self._find(flush)
-                if found is not None:
-                    return found
-                try:
-                    return await self._count(flush)
-                except psycopg.errors.UniqueViolation:
-                    found = await self._find(flush)
-        except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError) as error:
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             await self._drop()
             raise StoreUnavailable(str(error).strip() or "Postgres does not answer") from error
         assert found is not None
         return found
 
     async def _find(self, flush: Flush) -> Counted | None:
-        cursor = await (await self._connected()).execute(
-            "SELECT notification_id, state FROM usage "
-            "WHERE originator_id = %s AND originator_version = %s",
-            (flush.stream, flush.version),
-        )
+        connection = await self._connected()
+        async with answering(connection, STUCK_SECONDS):
+            cursor = await connection.execute(
+                "SELECT notification_id, state FROM usage "
+                "WHERE originator_id = %s AND originator_version = %s",
+                (flush.stream, flush.version),
+            )
         row = await cursor.fetchone()
         if row is None:
             return None

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from litestar.enums import ScopeType
-from litestar.types import Receive, Scope, Send
+from litestar.types import HTTPScope, Receive, Scope, Send
 from structlog.testing import capture_logs
 
 from api.http.door import Door
@@ -43,12 +43,16 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": out, "more_body": False})
 
 
-async def stale_lane(scope: Scope, receive: Receive, send: Send) -> None:
+async def silent_lane(scope: HTTPScope, receive: Receive) -> bytes:
+    return b"{}"
+
+
+async def stale_lane(scope: HTTPScope, receive: Receive) -> bytes:
     raise DirectoryStale
 
 
 def door(**options: Any) -> Door:
-    return Door(echo, lane=options.pop("lane", echo), **{"production": False, **options})
+    return Door(echo, lane=options.pop("lane", silent_lane), **{"production": False, **options})
 
 
 Ask = Callable[..., Any]

@@ -1,0 +1,87 @@
+"""The command line as a whole: its commands, and how it fails.
+
+Exit codes: 0 done, 1 refused or failed (a sentence says why), 2 wrong usage, 3 the key that was
+verified is not valid, 130 interrupted.
+"""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import click
+import typer
+
+from api.cli import accounts, events, keys, output, running, verification
+from api.cli.wiring import Wiring
+from api.http.problems import HttpProblem, problem_for
+from application.deciding import OPERATOR, Context
+from application.errors import ApplicationError
+from application.ports import Ports
+from domain.errors import DomainError
+
+T = TypeVar("T")
+
+
+class Session:
+    """One use of the command line: how to get in, and under which name."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        self.wiring = wiring
+
+    def context(self) -> Context:
+        """The context of an operator's command."""
+        return Context(principal=OPERATOR, command_id=f"cli-{os.urandom(8).hex()}")
+
+    def act(self, use: Callable[[Ports], Awaitable[T]]) -> T:
+        """Open the house, do this in it, close it."""
+
+        async def inside() -> T:
+            async with self.wiring.opened() as house:
+                return await use(house.ports)
+
+        return asyncio.run(inside())
+
+
+def build() -> typer.Typer:
+    """Every command there is."""
+    app = typer.Typer(
+        name="tollhouse",
+        help="An event-sourced auth server: accounts, keys, exact quotas.",
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        add_completion=True,
+    )
+    for commands in (running, verification, events):
+        commands.register(app)
+    app.add_typer(keys.app, name="keys")
+    app.add_typer(accounts.app, name="accounts")
+    return app
+
+
+def run(wiring: Wiring) -> int:
+    """Run the command of this process's arguments; answers its exit code."""
+    try:
+        build()(obj=Session(wiring), standalone_mode=False)
+    except click.exceptions.Exit as exit:
+        return exit.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return 130
+    except Exception as error:
+        if not isinstance(error, (*wiring.refusals(), DomainError, ApplicationError, HttpProblem)):
+            raise
+        output.complain(_sentence(error))
+        return 1
+    return 0
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, DomainError | HttpProblem):
+        problem, _ = problem_for(error, "")
+        place = f" ({problem.param})" if problem.param else ""
+        return f"{problem.code}: {problem.detail}{place}"
+    return str(error)

@@ -1,0 +1,138 @@
+"""keys: issue, list, show and revoke API keys, as the operator."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import msgspec
+import typer
+
+from api.cli import output
+from api.cli.running import Json
+from application import accounts, api_keys
+from application.deciding import OPERATOR
+from application.ports import Ports
+from domain.allowances import Quota
+from domain.api_keys import ApiKey, IssueApiKey
+from domain.errors import InvalidCommand
+
+app = typer.Typer(help="Issue, list, show and revoke API keys.", no_args_is_help=True)
+
+
+@app.command("create", epilog="Example: tollhouse keys create ada@example.com 'ci' --quota 100/day")
+def create(
+    context: typer.Context,
+    account: Annotated[str, typer.Argument(help="Account id, address or @username.")],
+    name: str,
+    quota: Annotated[str | None, typer.Option(help="As in 100/day.")] = None,
+    kind: Annotated[str, typer.Option(help="standard or service")] = "standard",
+    environment: Annotated[str, typer.Option(help="live or test")] = "live",
+    permission: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
+    json: Json = False,
+) -> None:
+    """Issue a key. Its secret is shown now, and never again."""
+
+    async def use(ports: Ports) -> api_keys.IssuedApiKey:
+        command = msgspec.convert(
+            {
+                "account_id": await accounts.find(ports, account),
+                "name": name,
+                "kind": kind,
+                "environment": environment,
+                "permissions": permission or [],
+            },
+            IssueApiKey,
+        )
+        rule = None if quota is None else parse_quota(quota)
+        issued, _ = await api_keys.issue(ports, context.obj.context(), command, rule)
+        return issued
+
+    issued = context.obj.act(use)
+    fields = {"key": issued.secret, **_fields(issued.key)}
+    (output.show_json if json else output.show_fields)(fields)
+
+
+@app.command("list", epilog="Example: tollhouse keys list @ada --json")
+def list_(
+    context: typer.Context,
+    account: Annotated[str, typer.Argument(help="Account id, address or @username.")],
+    json: Json = False,
+) -> None:
+    """List an account's keys, oldest first."""
+
+    async def use(ports: Ports) -> list[ApiKey]:
+        account_id = await accounts.find(ports, account)
+        found: list[ApiKey] = []
+        while page := await api_keys.list_keys(
+            ports, OPERATOR, account_id, found[-1].id if found else None, 200
+        ):
+            found += page
+        return found
+
+    keys = [_fields(key) for key in context.obj.act(use)]
+    if json:
+        output.show_json({"items": keys})
+    else:
+        columns = ("id", "name", "hint", "kind", "environment", "state", "issued_at")
+        output.show_rows(columns, [[key[column] for column in columns] for key in keys])
+
+
+@app.command("show", epilog="Example: tollhouse keys show key_01…")
+def show(context: typer.Context, key_id: str, json: Json = False) -> None:
+    """Show a key; never its secret."""
+
+    async def use(ports: Ports) -> ApiKey:
+        return await api_keys.get(ports, OPERATOR, key_id)
+
+    fields = _fields(context.obj.act(use))
+    (output.show_json if json else output.show_fields)(fields)
+
+
+@app.command("revoke", epilog="Example: tollhouse keys revoke key_01… --reason 'found in a log'")
+def revoke(
+    context: typer.Context,
+    key_id: str,
+    reason: Annotated[str | None, typer.Option(help="Kept, sealed, with the event.")] = None,
+    json: Json = False,
+) -> None:
+    """End a key for good: refused everywhere within a second."""
+
+    async def use(ports: Ports) -> None:
+        await api_keys.revoke(ports, context.obj.context(), key_id, reason)
+
+    context.obj.act(use)
+    if json:
+        output.show_json({"id": key_id, "state": "revoked"})
+    else:
+        output.show(f"{key_id} is revoked")
+
+
+def parse_quota(text: str) -> Quota:
+    """`100/day` as a quota. InvalidCommand."""
+    limit, _, period = text.partition("/")
+    try:
+        return msgspec.convert({"limit": int(limit), "period": period}, Quota)
+    except (ValueError, msgspec.ValidationError):
+        raise InvalidCommand(
+            "quota", "as in 100/day: a number and minute, hour, day, week, month or lifetime"
+        ) from None
+
+
+def _fields(key: ApiKey) -> dict[str, object]:
+    state = "active" if key.enabled else "paused"
+    return {
+        "id": key.id,
+        "account_id": key.account_id,
+        "name": key.name,
+        "hint": key.hint,
+        "kind": key.kind,
+        "environment": key.environment,
+        "state": "revoked" if key.revoked_at is not None else state,
+        "permissions": list(key.permissions),
+        "issued_at": _instant(key.issued_at),
+        "expires_at": _instant(key.expires_at),
+        "revoked_at": _instant(key.revoked_at),
+    }
+
+
+def _instant(unix: float | None) -> str | None:
+    return None if unix is None else f"{datetime.fromtimestamp(unix, UTC):%Y-%m-%dT%H:%M:%SZ}"

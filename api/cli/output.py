@@ -1,0 +1,55 @@
+"""How the command line speaks: tables and colours for people, JSON for programs.
+
+What a command answers goes to standard output; progress and errors go to standard error.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+_err = Console(stderr=True, highlight=False)
+_out = Console(highlight=False, soft_wrap=True)
+
+
+def say(line: str) -> None:
+    """A line of progress."""
+    _err.print(f"[dim]tollhouse:[/dim] {escape(line)}")
+
+
+def complain(sentence: str) -> None:
+    """Why it did not work."""
+    _err.print(f"[red]tollhouse:[/red] {escape(sentence)}")
+
+
+def show(line: str) -> None:
+    """A line of the answer; rich markup is understood."""
+    _out.print(line)
+
+
+def show_json(value: object) -> None:
+    """The answer as JSON, one line a value."""
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+    sys.stdout.flush()
+
+
+def show_fields(fields: Mapping[str, Any]) -> None:
+    """One thing, a field a line."""
+    width = max(map(len, fields))
+    for name, value in fields.items():
+        text = "-" if value in (None, "", (), [], {}) else str(value)
+        _out.print(f"[dim]{name.ljust(width)}[/dim]  {escape(text)}")
+
+
+def show_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Many things, as a table."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*("-" if cell in (None, "") else escape(str(cell)) for cell in row))
+    _out.print(table)

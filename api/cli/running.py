@@ -1,0 +1,45 @@
+"""up, serve, migrate: start what runs."""
+
+from typing import Annotated
+
+import typer
+
+from api.cli import output
+
+Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("up", epilog="Example: tollhouse up")(up)
+    app.command("serve", epilog="Example: TOLLHOUSE_DATABASE_URL=… tollhouse serve")(serve)
+    app.command("migrate", epilog="Example: tollhouse migrate --json")(migrate)
+
+
+def up(context: typer.Context) -> None:
+    """Start everything on this machine: Postgres, NATS and the server. Ctrl-C stops it.
+
+    The data stays in TOLLHOUSE_DATA_DIR (./data); starting again goes on where it was.
+    """
+    context.obj.wiring.up(output.say)
+
+
+def serve(
+    context: typer.Context,
+    fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Serve HTTP on a database that is there already (TOLLHOUSE_DATABASE_URL). Run as many
+    as you like."""
+    context.obj.wiring.serve(fd)
+
+
+def migrate(
+    context: typer.Context,
+    json: Json = False,
+    first: Annotated[bool, typer.Option(hidden=True)] = False,
+) -> None:
+    """Bring the database to this version. Safe to run again, and by many at once."""
+    done: list[str] = []
+    context.obj.wiring.migrate(done.append if json else output.say, first)
+    if json:
+        output.show_json({"done": done})

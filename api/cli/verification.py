@@ -1,0 +1,100 @@
+"""verify: judge a key as the server does, by asking it."""
+
+from typing import Annotated
+
+import httpx
+import msgspec
+import typer
+
+from api.cli import output
+from api.cli.running import Json
+
+
+class _Quota(msgspec.Struct):
+    scope: str
+    used: int
+    remaining: int | None
+    limit: int | None
+    period: str
+    resets_at: str | None
+
+
+class _Verdict(msgspec.Struct):
+    valid: bool
+    code: str
+    verification_id: str
+    key_id: str | None = None
+    name: str | None = None
+    account_id: str | None = None
+    plan: str | None = None
+    quotas: list[_Quota] = []
+
+
+class _Problem(msgspec.Struct):
+    code: str
+    detail: str
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(
+        "verify",
+        epilog="Example: tollhouse verify th_live_… --cost 0   (0 only checks)",
+    )(verify)
+
+
+def verify(
+    context: typer.Context,
+    key: Annotated[str, typer.Argument(help="The key; - reads it from standard input.")],
+    cost: Annotated[int, typer.Option(min=0, help="How much quota it takes.")] = 1,
+    audience: Annotated[str | None, typer.Option(help="Who asks.")] = None,
+    json: Json = False,
+) -> None:
+    """Verify a key at the running server: it is counted like any other verification.
+
+    Exit code 3 says that the key is not valid.
+    """
+    secret = input().strip() if key == "-" else key
+    body: dict[str, object] = {"cost": cost}
+    if audience is not None:
+        body["audience"] = audience
+    url = context.obj.wiring.http_url()
+    try:
+        answer = httpx.post(
+            f"{url}/v1/keys/verify", json=body, headers={"X-Api-Key": secret}, timeout=10
+        )
+    except (httpx.HTTPError, UnicodeEncodeError) as error:
+        output.complain(f"{url} does not answer: {error}")
+        raise typer.Exit(1) from None
+    if answer.status_code != 200:
+        problem = msgspec.json.decode(answer.content, type=_Problem)
+        output.complain(f"{problem.code}: {problem.detail}")
+        raise typer.Exit(3 if answer.status_code == 401 else 1)
+    verdict = msgspec.json.decode(answer.content, type=_Verdict)
+    if json:
+        output.show_json(msgspec.json.decode(answer.content))
+    else:
+        _show(verdict)
+    if not verdict.valid:
+        raise typer.Exit(3)
+
+
+def _show(verdict: _Verdict) -> None:
+    colour = "green" if verdict.valid else "red"
+    output.show(f"[{colour}]{verdict.code}[/{colour}]  {verdict.verification_id}")
+    if verdict.key_id is not None:
+        output.show_fields(
+            {
+                "key": f"{verdict.key_id} ({verdict.name})",
+                "account": verdict.account_id,
+                "plan": verdict.plan,
+            }
+        )
+    if verdict.quotas:
+        output.show_rows(
+            ("quota", "used", "left", "limit", "period", "resets"),
+            [
+                (each.scope, each.used, each.remaining, each.limit, each.period, each.resets_at)
+                for each in verdict.quotas
+            ],
+        )

@@ -1,0 +1,30 @@
+"""What the command line needs from the composition root, which `main` hands in."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from application.ports import Ports
+
+
+class Opened(Protocol):
+    """An open house."""
+
+    @property
+    def ports(self) -> Ports: ...
+
+
+class Wiring(Protocol):
+    """Start, and be let in."""
+
+    def up(self, say: Callable[[str], None]) -> None: ...
+
+    def serve(self, descriptor: int | None) -> None: ...
+
+    def migrate(self, say: Callable[[str], None], first: bool) -> None: ...
+
+    def opened(self) -> AbstractAsyncContextManager[Opened]: ...
+
+    def http_url(self) -> str: ...
+
+    def refusals(self) -> tuple[type[Exception], ...]: ...

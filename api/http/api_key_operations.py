@@ -1,0 +1,142 @@
+"""What the reference says of the key routes."""
+
+from api.http.api_key_shapes import (
+    AmendRequest,
+    ApiKeyAnswer,
+    ApiKeyPage,
+    IssuedAnswer,
+    IssueRequest,
+    RevokeRequest,
+    WhoAmI,
+)
+from api.http.operation import Operation, Parameter
+from api.http.paging import PAGE_PARAMETERS
+from api.http.quotas import ALLOWANCE_EXAMPLE
+
+_TAG = "API keys"
+_KEY = {
+    "id": "key_01kamzq9h4t7c2m5r8v1x3z6bd",
+    "account_id": "acct_01kamzq3v0b6f7n8w9x2y4z5ac",
+    "name": "shop backend",
+    "hint": "th_live_…x7Qa",
+    "kind": "standard",
+    "environment": "live",
+    "audience": None,
+    "permissions": ["orders.read"],
+    "expires_at": "2030-01-31T00:00:00Z",
+    "metadata": {"team": "checkout"},
+    "tags": ["shop"],
+    "external_id": None,
+    "enabled": True,
+    "generation": 1,
+    "issued_at": "2026-01-31T12:00:00Z",
+    "revoked_at": None,
+    "quota": {"limit": 1000, "period": "day", "scope": "own"},
+}
+_ID = Parameter("key_id", "The key's id.", {"type": "string"}, _KEY["id"], "path")
+
+ISSUE = Operation(
+    id="issue_key",
+    tag=_TAG,
+    summary="Create a key",
+    description=(
+        "Issues a key and answers its secret in `key`, this once: only a digest is kept. For "
+        "another account: staff, and services with `keys.issue`."
+    ),
+    who="actor",
+    status=201,
+    answer=IssuedAnswer,
+    example={**_KEY, "key": "th_live_EXAMPLE0EXAMPLE0EXAMPLE0EXAMPLE0EXAMPLE0000checks"},
+    body=IssueRequest,
+    body_example={
+        "name": "shop backend",
+        "permissions": ["orders.read"],
+        "expires_at": "2030-01-31T00:00:00Z",
+        "metadata": {"team": "checkout"},
+        "tags": ["shop"],
+        "quota": {"limit": 1000, "period": "day"},
+    },
+    commands=True,
+    once=True,
+    errors=("NOT_FOUND", "PLAN_LIMIT_REACHED", "ACCOUNT_NOT_ACTIVE"),
+)
+
+LIST = Operation(
+    id="list_keys",
+    tag=_TAG,
+    summary="List keys",
+    description="An account's keys, oldest first, revoked ones too.",
+    who="actor",
+    answer=ApiKeyPage,
+    example={"items": [_KEY], "next_cursor": None},
+    parameters=(
+        *PAGE_PARAMETERS,
+        Parameter(
+            "account_id",
+            "Whose keys; left out, the caller's. Others: staff, and services with `keys.manage`.",
+            {"type": "string"},
+            _KEY["account_id"],
+        ),
+    ),
+    reads=True,
+    errors=("NOT_FOUND", "STORE_UNAVAILABLE"),
+)
+
+WHOAMI = Operation(
+    id="whoami",
+    tag=_TAG,
+    summary="What the calling key is",
+    description="The key that calls, and what is left of every quota it draws on. Spends nothing.",
+    who="key",
+    answer=WhoAmI,
+    example={**_KEY, "quotas": [ALLOWANCE_EXAMPLE]},
+    reads=True,
+    errors=("STORE_UNAVAILABLE",),
+)
+
+GET = Operation(
+    id="get_key",
+    tag=_TAG,
+    summary="Read a key",
+    description="One key, as the log has it. Never its secret.",
+    who="actor",
+    answer=ApiKeyAnswer,
+    example=_KEY,
+    parameters=(_ID,),
+    reads=True,
+    errors=("NOT_FOUND", "STORE_UNAVAILABLE"),
+)
+
+AMEND = Operation(
+    id="amend_key",
+    tag=_TAG,
+    summary="Change a key",
+    description=(
+        "Changes what the body has and leaves the rest. null clears `expires_at`, `external_id` "
+        "and `quota`. `enabled: false` pauses the key. A service key is changed by staff only."
+    ),
+    who="actor",
+    answer=ApiKeyAnswer,
+    example={**_KEY, "enabled": False},
+    body=AmendRequest,
+    body_example={"enabled": False, "tags": ["shop", "paused"]},
+    parameters=(_ID,),
+    commands=True,
+    errors=("NOT_FOUND", "KEY_REVOKED"),
+)
+
+REVOKE = Operation(
+    id="revoke_key",
+    tag=_TAG,
+    summary="Revoke a key",
+    description="Ends a key for good, everywhere within a second. Again, it changes nothing.",
+    who="actor",
+    status=204,
+    body=RevokeRequest,
+    body_example={"reason": "left in a public repository"},
+    body_optional=True,
+    parameters=(_ID,),
+    commands=True,
+    once=True,
+    errors=("NOT_FOUND",),
+)

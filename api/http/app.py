@@ -1,0 +1,66 @@
+"""The HTTP side, put together: the door, the verify lane, and the framework's app behind it."""
+
+from typing import Any
+
+from litestar import Litestar, Request, Router
+from litestar.datastructures import State
+from litestar.types import ASGIApp
+
+from api.http.api_keys import ApiKeyController
+from api.http.auth import AuthController
+from api.http.dependencies import dependencies
+from api.http.door import Door
+from api.http.error_pages import ERROR_ROUTES
+from api.http.health import HealthProbe, health_routes
+from api.http.openapi import document
+from api.http.plans import PlanController
+from api.http.positions import MIN_POSITION, await_position
+from api.http.problems import EXCEPTION_HANDLERS
+from api.http.quotas import QuotaController
+from api.http.reference import reference_routes
+from api.http.strict_body import StrictBody
+from api.http.verify_lane import VerifyLane
+from application.ports import Ports
+from application.verification import Verifier
+
+CONTROLLERS = [AuthController, ApiKeyController, PlanController, QuotaController]
+
+
+def create_app(
+    ports: Ports,
+    verifier: Verifier,
+    health: HealthProbe,
+    *,
+    version: str,
+    environment: str,
+    production: bool,
+    log_lane: bool = False,
+) -> ASGIApp:
+    """The whole HTTP side as one ASGI app. Opens nothing, and keeps nothing outside of it.
+
+    `production` is for where HTTPS is a given: browsers are told to insist on it.
+    """
+    log_id = ports.store.log_id
+
+    async def see_position(request: Request[Any, Any, State]) -> None:
+        wanted = request.headers.get(MIN_POSITION)
+        if wanted is not None:
+            await await_position(ports.directory, log_id, wanted)
+
+    versioned = Router(
+        "/",
+        route_handlers=CONTROLLERS,
+        before_request=see_position,
+        dependencies=dependencies(ports, verifier),
+    )
+    app = Litestar(
+        [versioned, *health_routes(health, version, environment), *ERROR_ROUTES],
+        dto=StrictBody,
+        exception_handlers=EXCEPTION_HANDLERS,
+        openapi_config=None,
+        logging_config=None,
+    )
+    for route in reference_routes(document(app, version)):
+        app.register(route)
+    lane = VerifyLane(verifier, ports.directory, log_id)
+    return Door(app, lane=lane, production=production, log_lane=log_lane)

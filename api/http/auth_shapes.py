@@ -1,0 +1,119 @@
+"""What registration and sign-in take and answer."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+
+from api.http.problems import HttpProblem
+from application.accounts import MAX_PASSWORD_CHARACTERS, MIN_PASSWORD_CHARACTERS, Registered
+from domain.accounts import ActorType, Kind, Profile, Status
+
+Password = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=MIN_PASSWORD_CHARACTERS,
+        max_length=MAX_PASSWORD_CHARACTERS,
+        description="Any characters; only the length is judged.",
+    ),
+]
+
+
+class RegisterRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A new account. Only the address and the password are needed."""
+
+    email: Annotated[str, msgspec.Meta(max_length=254)]
+    password: Password
+    username: Annotated[
+        str | None, msgspec.Meta(description="3 to 32 of a-z 0-9 . _ -; public.")
+    ] = None
+    name: str | None = None
+    phone: str | None = None
+    about: str | None = None
+    hobbies: str | None = None
+    avatar_url: str | None = None
+    kind: Kind = "personal"
+    actor_type: ActorType = "user"
+    wallet_address: str | None = None
+
+    def profile(self) -> Profile:
+        """What the person says of themselves."""
+        return Profile(**{field: getattr(self, field) for field in Profile.__struct_fields__})
+
+
+class LoginRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who signs in: by `email` or by `username`, with the password."""
+
+    email: str | None = None
+    username: str | None = None
+    password: str
+
+    def name(self) -> str:
+        """The address or the username; HttpProblem unless it is exactly one."""
+        if self.email is not None and self.username is None:
+            return self.email
+        if self.username is not None and self.email is None:
+            return self.username
+        detail = "Give either `email` or `username`."
+        raise HttpProblem("INVALID_REQUEST", detail, param="email")
+
+
+class AccountAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """An account, as its owner sees it."""
+
+    id: str
+    email: str
+    username: str | None
+    name: str | None
+    phone: str | None
+    about: str | None
+    hobbies: str | None
+    avatar_url: str | None
+    wallet_address: str | None
+    kind: Kind
+    actor_type: ActorType
+    plan: str
+    roles: tuple[str, ...]
+    status: Status
+    email_verified: bool
+    registered_at: datetime
+
+
+class RegisteredAnswer(msgspec.Struct, frozen=True):
+    """The account that was made."""
+
+    account: AccountAnswer
+
+
+class SignedInAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The tokens of a sign-in. Lifetimes are seconds."""
+
+    access_token: str
+    token_type: Literal["Bearer"] = "Bearer"
+    expires_in: int
+    refresh_token: str
+    refresh_expires_in: int
+    account: AccountAnswer
+
+
+def account_answer(registered: Registered) -> AccountAnswer:
+    """The account with what is personal, for its owner only."""
+    account, profile = registered.account, registered.profile
+    return AccountAnswer(
+        id=account.id,
+        email=registered.email,
+        username=account.username,
+        name=profile.name,
+        phone=profile.phone,
+        about=profile.about,
+        hobbies=profile.hobbies,
+        avatar_url=profile.avatar_url,
+        wallet_address=profile.wallet_address,
+        kind=account.kind,
+        actor_type=account.actor_type,
+        plan=account.plan,
+        roles=account.roles,
+        status=account.status,
+        email_verified=account.email_verified,
+        registered_at=account.registered_at,
+    )

@@ -1,0 +1,64 @@
+"""What a route may ask for by name: the ports, who calls, and how its command is answered."""
+
+from typing import Any
+
+from litestar import Request
+from litestar.datastructures import State
+from litestar.di import NamedDependency, Provide
+from litestar.params import SkipValidation
+
+from api.http.callers import principal
+from api.http.commands import Commands
+from api.http.problems import HttpProblem
+from application.deciding import Principal
+from application.ports import Ports
+from application.verification import Verifier
+
+ThePorts = NamedDependency[SkipValidation[Ports]]
+TheCommands = NamedDependency[SkipValidation[Commands]]
+
+Caller = NamedDependency[SkipValidation[Principal]]
+"""Ask for it as `caller` (whoever presents a credential that works), as `user` (an account,
+signed in) or as `actor` (an account, staff or a service: whoever may act for accounts)."""
+
+
+def dependencies(ports: Ports, verifier: Verifier) -> dict[str, Provide]:
+    """The providers, by the names that routes use."""
+    in_flight: set[bytes] = set()
+
+    def provide_ports() -> Ports:
+        return ports
+
+    def provide_commands(request: Request[Any, Any, State]) -> Commands:
+        return Commands(ports, in_flight, request)
+
+    def provide_caller(request: Request[Any, Any, State]) -> Principal:
+        return principal(ports, verifier, request.scope["headers"], ports.clock())
+
+    def provide_user(request: Request[Any, Any, State]) -> Principal:
+        caller = provide_caller(request)
+        if caller.kind != "account":
+            raise _not_for_keys()
+        return caller
+
+    def provide_actor(request: Request[Any, Any, State]) -> Principal:
+        caller = provide_caller(request)
+        if caller.kind == "key":
+            raise _not_for_keys()
+        return caller
+
+    return {
+        "ports": Provide(provide_ports, sync_to_thread=False),
+        "commands": Provide(provide_commands, sync_to_thread=False),
+        "caller": Provide(provide_caller, sync_to_thread=False),
+        "user": Provide(provide_user, sync_to_thread=False),
+        "actor": Provide(provide_actor, sync_to_thread=False),
+    }
+
+
+def _not_for_keys() -> HttpProblem:
+    return HttpProblem(
+        "FORBIDDEN",
+        "An API key of this kind can't do this.",
+        hint="Sign in and present the access token.",
+    )

@@ -1,0 +1,80 @@
+"""Which refusals an operation can give: its own, and those that follow from what it is."""
+
+from collections import defaultdict
+from typing import Any
+
+import msgspec
+
+from api.http.codes import CODES, Code
+from api.http.operation import Operation
+from api.http.problems import MEDIA_TYPE, Problem
+
+_ANY = (
+    "HEADERS_TOO_LARGE",
+    "URL_TOO_LONG",
+    "DUPLICATE_PARAMETER",
+    "KEY_IN_URL",
+    "INTERNAL_ERROR",
+)
+_BODY = (
+    "INVALID_REQUEST",
+    "UNKNOWN_FIELD",
+    "DUPLICATE_FIELD",
+    "MALFORMED_JSON",
+    "JSON_TOO_DEEP",
+    "BODY_TOO_LARGE",
+    "REQUEST_TIMEOUT",
+    "UNSUPPORTED_MEDIA_TYPE",
+)
+_CALLER = ("INVALID_REQUEST", "UNAUTHENTICATED", "FORBIDDEN", "DIRECTORY_STALE")
+_READ = ("INVALID_POSITION", "FOREIGN_LOG", "POSITION_NOT_REACHED")
+_COMMAND = ("VERSION_CONFLICT", "STORE_UNAVAILABLE")
+_ONCE = ("INVALID_REQUEST", "IDEMPOTENCY_KEY_REUSED", "IDEMPOTENCY_IN_FLIGHT")
+
+
+def codes_of(operation: Operation) -> list[Code]:
+    """Every code that it can answer, by status."""
+    names = {*_ANY, *operation.errors}
+    for holds, implied in (
+        (operation.body is not None, _BODY),
+        (bool(operation.parameters), ("INVALID_REQUEST",)),
+        (operation.who != "public", _CALLER),
+        (operation.reads, _READ),
+        (operation.commands, _COMMAND),
+        (operation.once, _ONCE),
+    ):
+        if holds:
+            names.update(implied)
+    return sorted((CODES[name] for name in names), key=lambda code: (code.status, code.code))
+
+
+def error_responses(operation: Operation, problem_schema: dict[str, Any]) -> dict[str, Any]:
+    """The OpenAPI responses of all refusals, with an example of each code."""
+    by_status: dict[int, list[Code]] = defaultdict(list)
+    for code in codes_of(operation):
+        by_status[code.status].append(code)
+    return {
+        str(status): {
+            "description": ", ".join(f"`{code.code}`" for code in codes),
+            "content": {
+                MEDIA_TYPE: {
+                    "schema": problem_schema,
+                    "examples": {code.code: _example(code) for code in codes},
+                }
+            },
+        }
+        for status, codes in by_status.items()
+    }
+
+
+def _example(code: Code) -> dict[str, Any]:
+    problem = Problem(
+        type=f"/errors/{code.slug}",
+        title=code.title,
+        status=code.status,
+        code=code.code,
+        detail=code.example,
+        param=code.param,
+        request_id="req_5f0c7d2a91b84e6633aa18f2",
+    )
+    return {"summary": code.title, "value": msgspec.to_builtins(problem)}

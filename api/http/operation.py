@@ -1,0 +1,46 @@
+"""What the reference says of a route; the route carries it as `opt={"operation": ...}`."""
+
+from typing import Any, Literal
+
+import msgspec
+
+Who = Literal["public", "user", "actor", "key"]
+"""Who may call: anybody, an account, whoever acts for accounts, or an API key."""
+
+
+class Parameter(msgspec.Struct, frozen=True):
+    """A parameter of the query or, with `place`, of the path or the headers."""
+
+    name: str
+    description: str
+    schema: dict[str, Any]
+    example: object
+    place: Literal["query", "path", "header"] = "query"
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One operation, for `openapi.py`. `example` and `body_example` are whole documents.
+
+    `errors` are the codes of its own; those that follow from what kind of operation it is are
+    added. `also_503`: the same document, with 503, where it tells bad news. `reads` takes Tollhouse-Min-Position, `commands` answers Tollhouse-Position, `once`
+    takes Idempotency-Key.
+    """
+
+    id: str
+    tag: str
+    summary: str
+    description: str
+    who: Who
+    status: int = 200
+    answer: type[msgspec.Struct] | None = None
+    example: object = None
+    body: type[msgspec.Struct] | None = None
+    body_example: object = None
+    body_optional: bool = False
+    form: bool = False
+    also_503: bool = False
+    errors: tuple[str, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+    reads: bool = False
+    commands: bool = False
+    once: bool = False

@@ -1,0 +1,1 @@
+"""NATS: the connection that publication and command services will share."""

@@ -1,0 +1,325 @@
+"""Tollhouse: the only place that wires things together.
+
+Imports are inside the functions: `up` supervises for months and password workers import this
+file, and neither may carry the whole house in its memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import socket
+
+    from application.ports import Ports
+    from application.verification import Verifier
+    from infra.postgres.lookups import PostgresLookups
+    from infra.settings import Settings
+    from projections.key_directory import KeyDirectory
+
+VERSION = "0.1.0"
+ROOT = Path(__file__).resolve().parent
+
+
+class House(NamedTuple):
+    """Everything of one process that is open."""
+
+    ports: Ports
+    verifier: Verifier
+    directory: KeyDirectory
+    lookups: PostgresLookups
+
+
+def load_settings() -> Settings:
+    """The settings of this process, with its secrets. Raises SettingsError."""
+    from infra.settings import development_secrets, load
+
+    settings = load(os.environ, ROOT / ".env")
+    return development_secrets(settings) if settings.lenient else settings
+
+
+def database_url(settings: Settings) -> str:
+    """Where the database is: as set, or that of the `up` that runs on this data folder."""
+    from infra.running import running
+
+    return settings.database_url or running(settings.data_dir)["database_url"]
+
+
+@contextlib.asynccontextmanager
+async def opened(settings: Settings, url: str, *, verifying: bool) -> AsyncIterator[House]:
+    """Open the house on a migrated database; `verifying` also counts.
+
+    Leaving flushes what was counted, and closes everything.
+    """
+    from datetime import UTC, datetime
+
+    from application.deciding import FOLLOWED, new_id
+    from application.ports import Policy, Ports
+    from application.verification import Verifier
+    from infra.digests import PepperedDigests
+    from infra.event_mapper import EventMapper
+    from infra.event_store import PostgresEventStore
+    from infra.failpoints import failpoint
+    from infra.passwords import ArgonPasswords
+    from infra.postgres.lookups import PostgresLookups
+    from infra.postgres.migrate import log_id_of
+    from infra.postgres.states import load_states
+    from infra.postgres.usage_log import PostgresUsageLog
+    from infra.tokens import SignedTokens, signing_keys
+    from infra.vault import MasterKeyVault
+    from projections.key_directory import KeyDirectory
+
+    log_id = log_id_of(url)
+    vault = MasterKeyVault(settings.master_key, settings.master_key_previous or None)
+    digests = PepperedDigests(settings.key_pepper, settings.key_pepper_previous or None)
+    issuer = settings.public_url or "http://localhost"
+    store = PostgresEventStore(url, log_id, vault, EventMapper(), "decisions")
+    lookups = PostgresLookups(url)
+    directory = KeyDirectory({event: noun.evolve for event, noun in FOLLOWED.items()})
+    passwords = ArgonPasswords(
+        settings.argon2_memory_kib,
+        settings.argon2_time,
+        settings.argon2_parallelism,
+        permits=os.cpu_count() or 1,
+    )
+
+    def clock() -> datetime:
+        return datetime.now(UTC)
+
+    ports = Ports(
+        store=store,
+        lookups=lookups,
+        directory=directory,
+        digests=digests,
+        passwords=passwords,
+        vault=vault,
+        tokens=SignedTokens(signing_keys(url, vault), issuer, issuer),
+        policy=Policy(
+            key_prefix=settings.key_prefix,
+            access_token_ttl_seconds=settings.access_token_ttl_seconds,
+            refresh_token_ttl_seconds=settings.refresh_token_ttl_seconds,
+            require_verified_email=settings.require_verified_email,
+        ),
+        clock=clock,
+        entropy=os.urandom,
+    )
+    usage = PostgresUsageLog(url, failpoint(settings.failpoint, "usage.committed"))
+    verifier = Verifier(
+        directory,
+        usage,
+        digests,
+        stream=new_id(ports, "usage"),
+        log_id=log_id,
+        max_staleness_seconds=settings.directory_max_staleness_ms / 1000,
+        clock=clock,
+    )
+    await lookups.open()
+    position = await load_states(url, directory.keep)
+    directory.start_at(position)
+    following = asyncio.create_task(directory.run(store.follow(position)))
+    counting = asyncio.create_task(verifier.run()) if verifying else None
+    try:
+        yield House(ports, verifier, directory, lookups)
+    finally:
+        if counting is not None:
+            await verifier.close()
+            await counting
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        passwords.close()
+        await usage.close()
+        await lookups.close()
+        await store.close()
+
+
+def migrate(settings: Settings, url: str, say: Callable[[str], None], first: bool) -> None:
+    """Bring the database to this version, and make what a new installation needs.
+
+    `first`: without an admin in the settings, one is made up and shown, once.
+    """
+    import secrets
+
+    from application.starting import Prepared, has_admin, prepare
+    from infra.postgres.migrate import migrate as run_migrations
+
+    migrated = run_migrations(settings.admin_database_url or url)
+    for name in migrated.ran:
+        say(f"database: {name}")
+
+    email, password, made_up = settings.admin_email, settings.admin_password, False
+
+    async def start() -> Prepared:
+        nonlocal email, password, made_up
+        async with opened(settings, url, verifying=False) as house:
+            if first and not (email and password) and not await has_admin(house.ports):
+                email, password = email or "admin@tollhouse.localhost", secrets.token_urlsafe(18)
+                made_up = True
+            command_id = f"start-{os.urandom(8).hex()}"
+            return await prepare(house.ports, command_id, email, password, settings.service_key)
+
+    prepared = asyncio.run(start())
+    if prepared.plans:
+        say(f"plans: {', '.join(prepared.plans)}")
+    if prepared.admin_email:
+        say(f"first admin: {prepared.admin_email}")
+        if made_up:
+            say(f"its password, shown only now: {password}")
+    if prepared.service_key:
+        say("the service key of the settings is in force")
+
+
+def serve(settings: Settings, descriptor: int | None) -> None:
+    """One HTTP process, until SIGTERM or SIGINT; on a supervisor's socket, or its own."""
+    import signal
+    import socket
+
+    import uvloop
+
+    from infra.logs import configure
+    from infra.supervisor import bind
+
+    configure(settings.log_level, settings.log_format)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # uvicorn takes these while it serves, and raises them once more when it has ended:
+        # by then there is still a last flush to wait for.
+        signal.signal(number, lambda *_: None)
+    listener = (
+        bind(settings.http_host, settings.http_port)
+        if descriptor is None
+        else socket.socket(fileno=descriptor)
+    )
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings, listener))
+
+
+async def _serve(settings: Settings, listener: socket.socket) -> None:
+    import gc
+
+    from api.http.app import create_app
+    from api.http.probe import ProcessProbe
+    from api.http.wire import BoundedHttp
+    from infra.http_server import http_server
+    from infra.nats.connection import NatsLink
+    from infra.running import running
+
+    url = database_url(settings)
+    link = NatsLink(settings.nats_url or running(settings.data_dir)["nats_url"])
+    connecting = asyncio.create_task(link.run())
+    async with opened(settings, url, verifying=True) as house:
+        staleness = settings.directory_max_staleness_ms / 1000
+        app = create_app(
+            house.ports,
+            house.verifier,
+            ProcessProbe(house.directory, house.lookups, link, staleness),
+            version=VERSION,
+            environment=settings.environment,
+            production=not settings.lenient,
+            log_lane=settings.log_level == "debug",
+        )
+        # What was loaded stays: the collector need not walk a million keys again and again.
+        gc.collect()
+        gc.freeze()
+        await http_server(app, BoundedHttp, settings.trusted_proxies).serve(sockets=[listener])
+    connecting.cancel()
+    await asyncio.gather(connecting, return_exceptions=True)
+
+
+def up(settings: Settings, say: Callable[[str], None]) -> None:
+    """Postgres, NATS and serve on one data folder, until Ctrl-C; nothing is left behind."""
+    from infra.embedded import ChildProcess, start_nats, start_postgres
+    from infra.supervisor import Supervisor, answers, bind, http_url
+
+    with (
+        Supervisor(settings.data_dir, say) as supervisor,
+        bind(settings.http_host, settings.http_port) as listener,
+    ):
+        environment = {**os.environ, "TOLLHOUSE_DATA_DIR": str(settings.data_dir)}
+        nats_url, url = settings.nats_url, settings.database_url
+        if url is None:
+            postgres = start_postgres(settings.data_dir, say)
+            supervisor.add(postgres.process)
+            url = postgres.url
+            say("Postgres is ready")
+        if nats_url is None:
+            nats = start_nats(settings.data_dir, say)
+            supervisor.add(nats.process)
+            nats_url = nats.url
+            say("NATS is ready")
+        environment |= {"TOLLHOUSE_DATABASE_URL": url, "TOLLHOUSE_NATS_URL": nats_url}
+        _run_to_the_end([sys.executable, str(ROOT / "main.py"), "migrate", "--first"], environment)
+        descriptor = listener.fileno()
+        serving = [
+            ChildProcess(
+                f"serve {number}",
+                [sys.executable, ROOT / "main.py", "serve", "--fd", str(descriptor)],
+                env=environment,
+                pass_fds=[descriptor],
+            )
+            for number in range(1, settings.serve_processes + 1)
+        ]
+        supervisor.add(*serving)
+        supervisor.wait_until(lambda: answers(listener))
+        supervisor.announce(http_url(listener), nats_url, url, serving)
+        say(f"Tollhouse is ready: {http_url(listener)}  (reference: {http_url(listener)}/docs)")
+        supervisor.run()
+        say("stopping")
+
+
+def _run_to_the_end(words: list[str], environment: dict[str, str]) -> None:
+    # In a process of its own: what it imports would stay in the supervisor for months.
+    import subprocess
+
+    from infra.embedded import StartError
+
+    if subprocess.run(words, env=environment, check=False).returncode != 0:
+        raise StartError("the database could not be prepared; the reason stands above.")
+
+
+class Wiring:
+    """What the command line may do. Implements api.cli.wiring.Wiring."""
+
+    def up(self, say: Callable[[str], None]) -> None:
+        up(load_settings(), say)
+
+    def serve(self, descriptor: int | None) -> None:
+        serve(load_settings(), descriptor)
+
+    def migrate(self, say: Callable[[str], None], first: bool) -> None:
+        settings = load_settings()
+        migrate(settings, database_url(settings), say, first)
+
+    def opened(self) -> contextlib.AbstractAsyncContextManager[House]:
+        settings = load_settings()
+        return opened(settings, database_url(settings), verifying=False)
+
+    def http_url(self) -> str:
+        from infra.running import running
+
+        settings = load_settings()
+        return settings.public_url or running(settings.data_dir)["http_url"]
+
+    def refusals(self) -> tuple[type[Exception], ...]:
+        """What is said in one sentence instead of with a traceback."""
+        from application.errors import StoreUnavailable
+        from infra.embedded import StartError
+        from infra.postgres.migrate import MigrationError
+        from infra.settings import SettingsError
+
+        return StartError, SettingsError, MigrationError, StoreUnavailable
+
+
+def main() -> None:
+    """The command line."""
+    from api.cli.app import run
+
+    sys.exit(run(Wiring()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""The OpenAPI document is valid, complete, and true."""
+
+import json
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from api.http.api_key_shapes import AmendRequest, IssueRequest, RevokeRequest
+from api.http.auth_shapes import LoginRequest, RegisterRequest
+from api.http.codes import CODES
+from api.http.verify_lane import VerifyRequest
+from tests.api.conftest import People
+
+pytestmark = pytest.mark.anyio
+
+ROUTES = {
+    ("post", "/v1/auth/register"),
+    ("post", "/v1/auth/login"),
+    ("get", "/v1/me"),
+    ("post", "/v1/keys"),
+    ("get", "/v1/keys"),
+    ("get", "/v1/keys/{key_id}"),
+    ("patch", "/v1/keys/{key_id}"),
+    ("post", "/v1/keys/{key_id}/revoke"),
+    ("post", "/v1/keys/verify"),
+    ("get", "/v1/keys/whoami"),
+    ("get", "/v1/plans"),
+    ("get", "/v1/plans/current"),
+    ("get", "/v1/quotas"),
+    ("get", "/health/live"),
+    ("get", "/health/ready"),
+    ("get", "/health"),
+}
+BODIES: dict[str, type[msgspec.Struct]] = {
+    "register": RegisterRequest,
+    "login": LoginRequest,
+    "issue_key": IssueRequest,
+    "amend_key": AmendRequest,
+    "revoke_key": RevokeRequest,
+    "verify_key": VerifyRequest,
+}
+
+
+@pytest.fixture
+async def document(client: httpx.AsyncClient) -> dict[str, Any]:
+    reply = await client.get("/openapi.json")
+    assert reply.status_code == 200
+    parsed: dict[str, Any] = reply.json()
+    return parsed
+
+
+def operations(document: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    return {
+        (method, path): operation
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+
+
+async def test_it_is_openapi_3_1(document: dict[str, Any]) -> None:
+    assert document["openapi"].startswith("3.1.")
+    OpenAPIV31SpecValidator(document).validate()
+
+
+async def test_every_route_is_in_it(document: dict[str, Any]) -> None:
+    assert set(operations(document)) == ROUTES
+
+
+async def test_every_operation_says_what_it_is(document: dict[str, Any]) -> None:
+    found = operations(document)
+    assert len({operation["operationId"] for operation in found.values()}) == len(found)
+    for (_, path), operation in found.items():
+        assert operation["summary"]
+        assert operation["description"]
+        assert operation["tags"]
+        content = operation.get("requestBody", {}).get("content", {})
+        assert all("example" in media for media in content.values())
+        for status, response in operation["responses"].items():
+            media = response.get("content", {})
+            if status < "400" and status != "204":
+                assert media["application/json"]["example"]
+            elif status >= "400" and not path.startswith("/health"):
+                assert set(media) == {"application/problem+json"}
+                for code, example in media["application/problem+json"]["examples"].items():
+                    assert CODES[code].status == int(status)
+                    assert example["value"]["code"] == code
+
+
+async def test_examples_of_bodies_are_taken(document: dict[str, Any]) -> None:
+    for operation in operations(document).values():
+        if "requestBody" in operation:
+            example = operation["requestBody"]["content"]["application/json"]["example"]
+            msgspec.convert(json.loads(json.dumps(example)), BODIES[operation["operationId"]])
+
+
+async def test_examples_of_answers_have_the_shape_of_answers(
+    client: httpx.AsyncClient, people: People, document: dict[str, Any]
+) -> None:
+    headers = await people.user()
+    key = await people.key(headers)
+    mine = {"x-api-key": key["key"]}
+    found = operations(document)
+    for path, given in (
+        ("/v1/me", headers),
+        ("/v1/keys", headers),
+        ("/v1/plans", {}),
+        ("/v1/plans/current", headers),
+        ("/v1/quotas", headers),
+        ("/v1/keys/whoami", mine),
+        ("/health", {}),
+        ("/health/ready", {}),
+        ("/health/live", {}),
+    ):
+        answer = (await client.get(path, headers=given)).json()
+        content = found["get", path]["responses"]["200"]["content"]
+        assert set(content["application/json"]["example"]) == set(answer)
+    verdict = (await client.post("/v1/keys/verify", json={}, headers=mine)).json()
+    content = found["post", "/v1/keys/verify"]["responses"]["200"]["content"]
+    assert set(content["application/json"]["example"]) == set(verdict)
+
+
+async def test_protected_operations_say_how_to_get_in(document: dict[str, Any]) -> None:
+    schemes = document["components"]["securitySchemes"]
+    assert set(schemes) == {"bearer", "key"}
+    for operation in operations(document).values():
+        refusals = operation["responses"].get("401", {"content": {}})["content"]
+        examples = refusals.get("application/problem+json", {"examples": {}})["examples"]
+        assert ("UNAUTHENTICATED" in examples) == bool(operation["security"])
+
+
+async def test_the_reference_and_the_error_pages_are_there(client: httpx.AsyncClient) -> None:
+    for path in ("/docs", "/errors", "/errors/not-found"):
+        assert (await client.get(path)).status_code == 200

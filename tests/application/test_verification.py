@@ -1,0 +1,398 @@
+"""Verification: answered when it is counted, never oversold, and nobody is left waiting."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+
+from application.deciding import FOLLOWED
+from application.errors import DirectoryStale, StoreUnavailable
+from application.verification import NO_LABELS, Labels, Verdict, Verifier
+from domain import key_format
+from domain.allowances import Allowance, AllowanceSet, Period
+from domain.api_keys import ApiKey
+from domain.event import Recorded
+from domain.verification import Counter
+from projections.key_directory import KeyDirectory
+from tests.application.memory_usage_log import MemoryUsageLog
+from tests.factories import AT, DIGESTS, a_key, an_account, an_allowance, an_id, metadata
+
+pytestmark = pytest.mark.anyio
+
+
+class Gate:
+    """A verifier with all that is around it, and one account to try it on."""
+
+    def __init__(self) -> None:
+        self.usage = MemoryUsageLog()
+        nouns = {event: noun.evolve for event, noun in FOLLOWED.items()}
+        self.directory = KeyDirectory(nouns)
+        self.account = an_account()
+        self.directory.keep(self.account)
+        self.directory.start_at(1)
+        self.verifier = Verifier(
+            self.directory, self.usage, DIGESTS, "usage_1", "log1", 60.0, lambda: datetime.now(UTC)
+        )
+        self.running: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self.running = asyncio.create_task(self.verifier.run())
+
+    async def stop(self) -> None:
+        self.usage.open.set()
+        self.usage.down = False
+        await self.verifier.close()
+        if self.running is not None:
+            await asyncio.wait_for(self.running, 5)
+
+    def key(self, limit: int | None = None, used: int = 0) -> ApiKey:
+        """A key of the account, with a quota of its own if there is a limit."""
+        key = a_key(self.account.id)
+        self.directory.keep(key)
+        if limit is not None:
+            self.rule(key.id, limit, used)
+        return key
+
+    def rule(
+        self, owner_id: str, limit: int, used: int = 0, period: Period = "lifetime"
+    ) -> Allowance:
+        rule = an_allowance(owner_id, self.account.id, limit, period=period)
+        self.usage.counters[rule.counter_id] = Counter(limit=limit, used=used)
+        self.directory.keep(rule)
+        return rule
+
+    def used(self, owner_id: str) -> int:
+        (rule,) = self.directory.allowances(owner_id)
+        return self.usage.counters[rule.counter_id].used
+
+    async def verify(
+        self, key: ApiKey | None, cost: int = 1, labels: Labels = NO_LABELS
+    ) -> Verdict:
+        async with asyncio.timeout(5):
+            return await self.verifier.verify(key, None, cost, labels, "req_1")
+
+
+@pytest.fixture
+async def gate(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Gate]:
+    monkeypatch.setattr("application.verification.RETRY_SECONDS", 0.005)
+    monkeypatch.setattr("application.verification.STALE_PAUSE_SECONDS", 0.002)
+    made = Gate()
+    made.start()
+    yield made
+    await made.stop()
+
+
+async def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not true():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.002)
+
+
+async def test_metered_key_is_valid_until_its_quota_is_used_up(gate: Gate) -> None:
+    key = gate.key(limit=2)
+    verdicts = [await gate.verify(key) for _ in range(3)]
+    assert [each.code for each in verdicts] == ["VALID", "VALID", "USAGE_EXCEEDED"]
+    assert [each.quotas[0].remaining for each in verdicts] == [1, 0, 0]
+    assert [each.valid for each in verdicts] == [True, True, False]
+    assert gate.used(key.id) == 2
+
+
+async def test_answer_stands_in_the_log_before_it_is_given(gate: Gate) -> None:
+    key = gate.key(limit=5)
+    gate.usage.open.clear()
+    asked = asyncio.create_task(gate.verify(key))
+    await until(lambda: gate.usage.asked == 1)
+    assert not asked.done()
+    gate.usage.open.set()
+    verdict = await asked
+    assert verdict.verification_id == "ver_1_1_0"
+    assert verdict.position == "log1:1"
+    assert ("usage_1", 1) in gate.usage.log
+
+
+async def test_key_and_account_are_counted_both_or_neither(gate: Gate) -> None:
+    key = gate.key(limit=5)
+    gate.rule(gate.account.id, 3)
+    verdicts = await asyncio.gather(*(gate.verify(key) for _ in range(8)))
+    assert [each.code for each in verdicts].count("VALID") == 3
+    assert (gate.used(key.id), gate.used(gate.account.id)) == (3, 3)
+    other = gate.key(limit=100)
+    assert (await gate.verify(other)).code == "USAGE_EXCEEDED"
+    assert gate.used(other.id) == 0
+
+
+async def test_64_at_once_on_50_left_make_exactly_50_valid(gate: Gate) -> None:
+    key = gate.key(limit=150, used=100)
+    verdicts = await asyncio.gather(*(gate.verify(key) for _ in range(64)))
+    assert [each.code for each in verdicts].count("VALID") == 50
+    assert [each.code for each in verdicts].count("USAGE_EXCEEDED") == 14
+    assert gate.used(key.id) == 150
+    # In order of arrival, and each was told what was left after it.
+    assert [each.quotas[0].used for each in verdicts] == [*range(101, 151)] + [150] * 14
+    assert len({each.verification_id for each in verdicts}) == 64
+
+
+async def test_who_waits_at_once_is_counted_in_one_commit(gate: Gate) -> None:
+    key = gate.key(limit=1000)
+    gate.usage.open.clear()
+    first = asyncio.create_task(gate.verify(key))
+    await until(lambda: gate.usage.asked == 1)
+    others = [asyncio.create_task(gate.verify(key)) for _ in range(100)]
+    await asyncio.sleep(0)
+    gate.usage.open.set()
+    await asyncio.gather(first, *others)
+    assert gate.usage.asked == 2
+    assert [len(event.code) for event in gate.usage.events] == [1, 100]
+
+
+async def test_cost_is_what_is_taken(gate: Gate) -> None:
+    key = gate.key(limit=10)
+    assert (await gate.verify(key, cost=7)).quotas[0].remaining == 3
+    assert (await gate.verify(key, cost=4)).code == "USAGE_EXCEEDED"
+    assert (await gate.verify(key, cost=3)).quotas[0].remaining == 0
+
+
+async def test_cost_of_nothing_is_valid_and_takes_nothing(gate: Gate) -> None:
+    key = gate.key(limit=1, used=1)
+    verdict = await gate.verify(key, cost=0)
+    assert (verdict.code, verdict.quotas[0].remaining) == ("VALID", 0)
+    assert gate.used(key.id) == 1
+
+
+async def test_refusal_by_memory_takes_nothing(gate: Gate) -> None:
+    key = gate.key(limit=5)
+    gate.directory.keep(msgspec.structs.replace(key, revoked_at=1.0))
+    assert (await gate.verify(key)).code == "REVOKED"
+    assert (await gate.verify(None)).code == "NOT_FOUND"
+    assert gate.used(key.id) == 0
+
+
+async def test_forged_and_oversized_secrets_resolve_to_nothing(gate: Gate) -> None:
+    secret = key_format.compose("th", "live", bytes(32))
+    key = a_key(gate.account.id, secret)
+    gate.directory.keep(key)
+    assert gate.verifier.resolve(secret) == key
+    assert gate.verifier.resolve(secret[:-1] + "\ud800") is None
+    assert gate.verifier.resolve("x" * 513) is None
+    assert gate.verifier.resolve("") is None
+
+
+async def test_unmetered_usage_is_flushed_behind(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate.usage.down = True
+    key = gate.key()
+    assert (await gate.verify(key, 3, Labels(tags=("a",)))).valid
+    assert (await gate.verify(None)).code == "NOT_FOUND"
+    gate.usage.down = False
+    await until(lambda: bool(gate.usage.events))
+    (event,) = gate.usage.events
+    assert event.code == ["VALID", "NOT_FOUND"]
+    assert (event.keys, event.key, event.cost) == ([key.id], [0, -1], [3, 1])
+    assert event.labels == {"0": {"tags": ["a"]}}
+    assert event.takes == []
+
+
+async def test_unmetered_rows_ride_along_with_metered_ones(gate: Gate) -> None:
+    await gate.verify(gate.key())
+    await gate.verify(gate.key(limit=5))
+    (event,) = gate.usage.events
+    assert event.code == ["VALID", "VALID"]
+    assert event.takes[0] == 1
+
+
+async def test_postgres_gone_refuses_metered_at_once_and_lets_others_go_on(gate: Gate) -> None:
+    metered, unmetered = gate.key(limit=5), gate.key()
+    gate.usage.down = True
+    with pytest.raises(StoreUnavailable):
+        await gate.verify(metered)
+    await until(lambda: gate.usage.asked >= 0)
+    asked_at = time.monotonic()
+    for _ in range(10):
+        with pytest.raises(StoreUnavailable):
+            await gate.verify(metered)
+        assert (await gate.verify(unmetered)).valid
+    assert time.monotonic() - asked_at < 1
+    assert gate.used(metered.id) == 0
+
+
+async def test_stale_directory_says_so_for_everybody(gate: Gate) -> None:
+    metered, unmetered = gate.key(limit=5), gate.key()
+    gate.directory.confirmed_at = time.monotonic() - 61
+    for key in (metered, unmetered, None):
+        with pytest.raises(DirectoryStale):
+            await gate.verify(key)
+    gate.directory.confirmed_at = time.monotonic()
+    assert (await gate.verify(metered)).valid
+
+
+async def test_recovery_settles_the_lost_batch_once(gate: Gate) -> None:
+    key = gate.key(limit=10)
+    await gate.verify(key)
+    gate.usage.lose_reply = True
+    outcomes = await asyncio.gather(*(gate.verify(key) for _ in range(3)), return_exceptions=True)
+    assert [type(each) for each in outcomes] == [StoreUnavailable] * 3
+    with pytest.raises(StoreUnavailable):
+        await gate.verify(key)
+    asked = gate.usage.asked
+    gate.usage.down = False
+    await until(lambda: gate.usage.asked > asked)
+    await asyncio.sleep(0.02)
+    verdict = await gate.verify(key)
+    assert verdict.quotas[0].used == 5  # 1 answered, 3 counted and never answered, and this
+    assert gate.used(key.id) == 5
+    versions = [version for _, version in gate.usage.log]
+    assert versions == sorted(set(versions))
+
+
+async def test_batch_that_never_arrived_takes_nothing_after_recovery(gate: Gate) -> None:
+    key, unmetered = gate.key(limit=10), gate.key()
+    await gate.verify(key)
+    gate.usage.open.clear()
+    asked = asyncio.create_task(gate.verify(key))
+    await until(lambda: gate.usage.asked == 2)
+    gate.usage.down = True
+    gate.usage.open.set()
+    with pytest.raises(StoreUnavailable):
+        await asked
+    assert (await gate.verify(unmetered)).valid
+    gate.usage.down = False
+    await until(lambda: ("usage_1", 2) in gate.usage.log)
+    assert gate.usage.events[1].code == ["UNAVAILABLE"]
+    assert gate.used(key.id) == 1
+    await asyncio.sleep(0.02)
+    assert (await gate.verify(key)).quotas[0].used == 2
+    assert sum(event.code.count("VALID") for event in gate.usage.events) == 3
+
+
+async def test_stale_rule_is_tried_again_once_the_directory_has_caught_up(gate: Gate) -> None:
+    key = gate.key()
+    rule = gate.rule(key.id, 5, period="day")
+    gate.usage.counters[rule.counter_id].rule_no = 2
+    asked = asyncio.create_task(gate.verify(key))
+    await until(lambda: len(gate.usage.log) >= 2)
+    assert not asked.done()
+    event = AllowanceSet(
+        allowance_id=rule.id,
+        owner_id=key.id,
+        account_id=gate.account.id,
+        scope="own",
+        limit=5,
+        period="month",
+        counter_id=rule.counter_id,
+        rule_no=2,
+    )
+    gate.directory.apply(Recorded(2, rule.id, 2, event, metadata(), None))
+    verdict = await asked
+    assert verdict.valid
+    assert (verdict.quotas[0].period, verdict.quotas[0].used) == ("month", 1)
+
+
+async def test_rule_that_stays_unknown_is_a_stale_directory(gate: Gate) -> None:
+    key = gate.key()
+    rule = gate.rule(key.id, 5)
+    gate.usage.counters[rule.counter_id].rule_no = 2
+    with pytest.raises(DirectoryStale):
+        await gate.verify(key)
+    assert gate.used(key.id) == 0
+
+
+async def test_key_revoked_while_it_waits_for_a_rule_is_refused(gate: Gate) -> None:
+    key = gate.key()
+    rule = gate.rule(key.id, 5)
+    gate.usage.counters[rule.counter_id].rule_no = 2
+    asked = asyncio.create_task(gate.verify(key))
+    await until(lambda: len(gate.usage.log) >= 1)
+    gate.directory.keep(msgspec.structs.replace(key, revoked_at=1.0))
+    assert (await asked).code == "REVOKED"
+
+
+async def test_cancelled_request_leaves_nobody_waiting(gate: Gate) -> None:
+    key = gate.key(limit=10)
+    gate.usage.open.clear()
+    requests = [asyncio.create_task(gate.verify(key)) for _ in range(5)]
+    await until(lambda: gate.usage.asked == 1)
+    requests[0].cancel()
+    requests[3].cancel()
+    gate.usage.open.set()
+    outcomes = await asyncio.gather(*requests, return_exceptions=True)
+    assert [isinstance(each, Verdict) for each in outcomes] == [False, True, True, False, True]
+    assert gate.used(key.id) == 5  # they were on their way already
+    assert (await gate.verify(key)).quotas[0].used == 6
+
+
+async def test_error_nobody_thought_of_fails_its_batch_and_no_other(gate: Gate) -> None:
+    key = gate.key(limit=10)
+    gate.usage.broken = RuntimeError("boom")
+    with pytest.raises(StoreUnavailable):
+        await gate.verify(key)
+    gate.usage.broken = None
+    assert (await gate.verify(key)).valid
+
+
+async def test_error_nobody_thought_of_during_recovery_does_not_end_counting(gate: Gate) -> None:
+    key = gate.key(limit=10)
+    gate.usage.lose_reply = True
+    with pytest.raises(StoreUnavailable):
+        await gate.verify(key)
+    gate.usage.broken = RuntimeError("boom")
+    gate.usage.down = False
+    await asyncio.sleep(0.03)
+    gate.usage.broken = None
+    assert (await gate.verify(key)).valid
+
+
+async def test_closing_flushes_what_is_there_and_takes_nothing_more(gate: Gate) -> None:
+    metered, unmetered = gate.key(limit=10), gate.key()
+    await gate.verify(unmetered)
+    await gate.verifier.close()
+    assert [event.code for event in gate.usage.events] == [["VALID"]]
+    with pytest.raises(StoreUnavailable):
+        await gate.verify(metered)
+
+
+async def test_counting_that_is_cancelled_fails_whoever_waits(gate: Gate) -> None:
+    key = gate.key(limit=10)
+    gate.usage.open.clear()
+    asked = asyncio.create_task(gate.verify(key))
+    await until(lambda: gate.usage.asked == 1)
+    assert gate.running is not None
+    gate.running.cancel()
+    with pytest.raises(StoreUnavailable):
+        await asked
+    await asyncio.wait([gate.running])
+    gate.running = None
+
+
+async def test_windows_begin_anew_on_their_own(gate: Gate) -> None:
+    key = gate.key()
+    rule = gate.rule(key.id, 1, used=1, period="day")
+    gate.usage.counters[rule.counter_id].window_start = 86_400_000_000  # long ago
+    verdict = await gate.verify(key)
+    assert verdict.valid
+    assert verdict.quotas[0].resets_at is not None
+    assert (await gate.verify(key)).code == "USAGE_EXCEEDED"
+
+
+async def test_verdict_says_what_the_caller_needs(gate: Gate) -> None:
+    key = msgspec.structs.replace(
+        a_key(gate.account.id),
+        permissions=("read",),
+        metadata={"team": "ops"},
+        external_id="e1",
+        expires_at=AT.timestamp() + 1e9,
+    )
+    gate.directory.keep(key)
+    verdict = await gate.verify(key)
+    assert (verdict.key_id, verdict.account_id, verdict.plan) == (key.id, gate.account.id, "free")
+    assert (verdict.permissions, verdict.metadata, verdict.external_id) == (
+        ("read",),
+        {"team": "ops"},
+        "e1",
+    )
+    assert verdict.expires_at == "2057-11-07T13:46:40Z"
+    assert an_id("x") not in msgspec.json.encode(verdict).decode()

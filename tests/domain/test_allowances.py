@@ -1,0 +1,149 @@
+"""Windows are computed: every instant lies in exactly one, and no job ever resets anything."""
+
+from datetime import UTC, datetime, timedelta
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain import allowances
+from domain.allowances import (
+    ETERNITY,
+    MAX_AMOUNT,
+    Allowance,
+    AllowanceLifted,
+    AllowanceSet,
+    Period,
+    Quota,
+    window,
+)
+from domain.errors import InvalidCommand
+
+AT = datetime(2026, 3, 1, tzinfo=UTC)
+LAST = int(datetime(9990, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
+PERIODS: tuple[Period, ...] = get_args(Period)
+BOUNDED = [period for period in PERIODS if period != "lifetime"]
+SET = AllowanceSet(
+    allowance_id="alw_1",
+    owner_id="key_1",
+    account_id="acct_1",
+    scope="own",
+    limit=10,
+    period="day",
+    counter_id=7,
+)
+instants = st.integers(0, LAST)
+
+
+def us(*moment: int) -> int:
+    return int(datetime(*moment, tzinfo=UTC).timestamp()) * 1_000_000  # type: ignore[misc, arg-type]
+
+
+@given(st.sampled_from(PERIODS), instants)
+def test_every_instant_lies_in_its_window(period: Period, now: int) -> None:
+    found = window(period, now)
+    assert found.start <= now < found.end <= found.next_end
+
+
+@given(st.sampled_from(BOUNDED), instants, st.floats(0, 1, exclude_max=True))
+def test_every_instant_lies_in_exactly_one_window(period: Period, now: int, part: float) -> None:
+    found = window(period, now)
+    inside = found.start + int((found.end - found.start) * part)
+    assert window(period, min(inside, found.end - 1)) == found
+
+
+@given(st.sampled_from(BOUNDED), instants)
+def test_consecutive_windows_meet(period: Period, now: int) -> None:
+    found = window(period, now)
+    following = window(period, found.end)
+    assert (following.start, following.end) == (found.end, found.next_end)
+    if found.start > us(1970, 2, 1):
+        assert window(period, found.start - 1).end == found.start
+
+
+@given(instants)
+def test_windows_begin_where_people_expect_it(now: int) -> None:
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    begins = {
+        period: epoch + timedelta(microseconds=window(period, now).start) for period in BOUNDED
+    }
+    assert begins["minute"].second == begins["minute"].microsecond == 0
+    assert (begins["hour"].minute, begins["hour"].second) == (0, 0)
+    assert (begins["day"].hour, begins["day"].minute) == (0, 0)
+    if now >= us(1970, 1, 5):
+        assert (begins["week"].isoweekday(), begins["week"].hour) == (1, 0)
+    assert (begins["month"].day, begins["month"].hour) == (1, 0)
+
+
+def test_months_end_where_the_calendar_says() -> None:
+    assert window("month", us(2024, 2, 29, 23, 59, 59)) == (
+        us(2024, 2, 1),
+        us(2024, 3, 1),
+        us(2024, 4, 1),
+    )
+    assert window("month", us(2023, 2, 28)).end == us(2023, 3, 1)
+    assert window("month", us(2100, 2, 28)).end == us(2100, 3, 1)
+    assert window("month", us(2026, 12, 31, 23)) == (
+        us(2026, 12, 1),
+        us(2027, 1, 1),
+        us(2027, 2, 1),
+    )
+
+
+def test_boundary_belongs_to_the_window_that_begins() -> None:
+    midnight = us(2026, 3, 1)
+    assert window("day", midnight).start == midnight
+    assert window("day", midnight - 1).end == midnight
+
+
+def test_lifetime_is_one_window() -> None:
+    assert window("lifetime", 0) == window("lifetime", LAST) == (0, ETERNITY, ETERNITY)
+
+
+@pytest.mark.parametrize("limit", [-1, MAX_AMOUNT + 1])
+def test_limit_that_can_t_be_counted_is_refused(limit: int) -> None:
+    with pytest.raises(InvalidCommand) as refused:
+        allowances.check(Quota(limit, "day"))
+    assert refused.value.param == "quota.limit"
+
+
+@pytest.mark.parametrize("limit", [0, 1, MAX_AMOUNT])
+def test_limit_from_nothing_to_the_largest_is_fine(limit: int) -> None:
+    assert allowances.check(Quota(limit, "day")).limit == limit
+
+
+def state(*more: AllowanceSet | AllowanceLifted) -> Allowance:
+    found = allowances.evolve(None, SET, AT)
+    for event in more:
+        found = allowances.evolve(found, event, AT)
+    return found
+
+
+def test_same_rule_again_is_no_change() -> None:
+    assert allowances.changed(state(), Quota(10, "day")) is None
+
+
+def test_another_limit_keeps_counter_and_calendar() -> None:
+    changed = allowances.changed(state(), Quota(20, "day"))
+    assert changed is not None
+    assert (changed.limit, changed.counter_id, changed.rule_no) == (20, 7, 1)
+
+
+def test_another_period_is_another_rule_so_that_nobody_counts_by_the_old_calendar() -> None:
+    changed = allowances.changed(state(), Quota(10, "hour"))
+    assert changed is not None
+    assert (changed.period, changed.counter_id, changed.rule_no) == ("hour", 7, 2)
+
+
+def test_lifted_rule_can_be_set_again() -> None:
+    lifted = state(AllowanceLifted())
+    assert lifted.lifted
+    again = allowances.changed(lifted, Quota(10, "day"))
+    assert again is not None
+    assert not allowances.evolve(lifted, again, AT).lifted
+
+
+def test_nothing_is_lifted_before_it_is_set() -> None:
+    with pytest.raises(ValueError, match=r"before allowance\.set"):
+        allowances.evolve(None, AllowanceLifted(), AT)

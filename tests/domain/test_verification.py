@@ -1,0 +1,242 @@
+"""The verdict, and the taking of counters: never over the limit, all or none, in order."""
+
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.accounts import Account
+from domain.allowances import ETERNITY, Window
+from domain.api_keys import ApiKey
+from domain.verification import (
+    GRANTED,
+    STALE,
+    Code,
+    Counter,
+    Take,
+    VerificationsCounted,
+    evolve,
+    judge,
+    take,
+)
+
+AT = datetime(2026, 3, 1, tzinfo=UTC)
+NOW = AT.timestamp()
+KEY = ApiKey(
+    id="key_1",
+    account_id="acct_1",
+    name="ci",
+    digest=b"d",
+    pepper_id="p",
+    hint="h",
+    kind="standard",
+    environment="live",
+    issued_at=NOW - 100,
+)
+ACCOUNT = Account(
+    id="acct_1", username=None, kind="personal", actor_type="user", registered_at=AT, plan="free"
+)
+replace = msgspec.structs.replace
+ALWAYS = Window(0, ETERNITY, ETERNITY)
+
+
+@pytest.mark.parametrize(
+    ("key", "account", "audience", "code"),
+    [
+        (KEY, ACCOUNT, None, "VALID"),
+        (None, None, None, "NOT_FOUND"),
+        (KEY, None, None, "NOT_FOUND"),
+        (replace(KEY, revoked_at=NOW), ACCOUNT, None, "REVOKED"),
+        (KEY, replace(ACCOUNT, status="suspended"), None, "ACCOUNT_SUSPENDED"),
+        (replace(KEY, enabled=False), ACCOUNT, None, "DISABLED"),
+        (replace(KEY, expires_at=NOW), ACCOUNT, None, "EXPIRED"),
+        (replace(KEY, expires_at=NOW + 1), ACCOUNT, None, "VALID"),
+        (replace(KEY, audience="a"), ACCOUNT, None, "FORBIDDEN"),
+        (replace(KEY, audience="a"), ACCOUNT, "b", "FORBIDDEN"),
+        (replace(KEY, audience="a"), ACCOUNT, "a", "VALID"),
+        (KEY, ACCOUNT, "a", "VALID"),
+    ],
+)
+def test_memory_knows_the_verdict(
+    key: ApiKey | None, account: Account | None, audience: str | None, code: Code
+) -> None:
+    assert judge(key, account, audience, NOW) == code
+
+
+@given(st.booleans(), st.sampled_from([None, NOW - 1, NOW + 1]), st.sampled_from([None, "a", "b"]))
+def test_revoked_key_is_never_valid_again(
+    enabled: bool, expires_at: float | None, audience: str | None
+) -> None:
+    key = replace(KEY, revoked_at=NOW, enabled=enabled, expires_at=expires_at, audience=audience)
+    for now in (0.0, NOW, NOW + 1e9):
+        assert judge(key, ACCOUNT, audience, now) == "REVOKED"
+
+
+counters_strategy = st.lists(
+    st.builds(
+        Counter,
+        limit=st.none() | st.integers(0, 20),
+        used=st.integers(0, 25),
+        window_start=st.integers(0, 40),
+        rule_no=st.integers(1, 2),
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+@st.composite
+def situations(
+    draw: st.DrawFn,
+) -> tuple[list[Counter], list[tuple[int, Window]], list[list[Take]], int]:
+    counters = draw(counters_strategy)
+    expected = []
+    for _ in counters:
+        start, length = draw(st.integers(0, 30)), draw(st.integers(1, 20))
+        window = Window(start, start + length, start + 2 * length)
+        expected.append((draw(st.integers(1, 2)), window))
+    requests = draw(
+        st.lists(
+            st.lists(st.integers(0, len(counters) - 1), min_size=1, unique=True).flatmap(
+                lambda chosen: st.integers(0, 6).map(
+                    lambda amount: [Take(each, amount) for each in chosen]
+                )
+            ),
+            max_size=12,
+        )
+    )
+    return counters, expected, requests, draw(st.integers(0, 70))
+
+
+def copied(counters: list[Counter]) -> list[Counter]:
+    return [msgspec.structs.replace(each) for each in counters]
+
+
+@given(situations())
+def test_a_limit_is_never_exceeded(
+    situation: tuple[list[Counter], list[tuple[int, Window]], list[list[Take]], int],
+) -> None:
+    counters, expected, requests, now = situation
+    before = copied(counters)
+    take(counters, expected, requests, now)
+    for was, counter in zip(before, counters, strict=True):
+        if counter.limit is not None:
+            assert counter.used <= max(counter.limit, was.used)
+
+
+@given(situations())
+def test_a_request_takes_all_of_its_counters_or_none(
+    situation: tuple[list[Counter], list[tuple[int, Window]], list[list[Take]], int],
+) -> None:
+    counters, expected, requests, now = situation
+    opened = copied(counters)
+    take(opened, expected, [], now)  # only moves the windows
+    verdicts = take(counters, expected, requests, now)
+    for number, counter in enumerate(counters):
+        given = [
+            each.amount
+            for verdict, takes in zip(verdicts, requests, strict=True)
+            if verdict == GRANTED
+            for each in takes
+            if each.counter == number
+        ]
+        assert counter.used == opened[number].used + sum(given)
+        assert counter.entry_no == opened[number].entry_no + len(given)
+
+
+@given(situations())
+def test_a_window_never_moves_back(
+    situation: tuple[list[Counter], list[tuple[int, Window]], list[list[Take]], int],
+) -> None:
+    counters, expected, requests, now = situation
+    before = copied(counters)
+    take(counters, expected, requests, now)
+    for was, counter in zip(before, counters, strict=True):
+        assert counter.window_start >= was.window_start
+        if counter.window_start == was.window_start:
+            assert counter.used >= was.used
+
+
+@given(situations(), st.data())
+def test_who_comes_first_is_served_first(
+    situation: tuple[list[Counter], list[tuple[int, Window]], list[list[Take]], int],
+    data: st.DataObject,
+) -> None:
+    counters, expected, requests, now = situation
+    again = copied(counters)
+    whole = take(counters, expected, requests, now)
+    cut = data.draw(st.integers(0, len(requests)))
+    parts = take(again, expected, requests[:cut], now) + take(again, expected, requests[cut:], now)
+    assert parts == whole  # later arrivals change nothing for earlier ones, nor does batching
+    assert again == counters
+
+
+def test_refusal_names_the_first_counter_that_is_used_up() -> None:
+    counters = [Counter(limit=5), Counter(limit=1, used=1), Counter(limit=0)]
+    everything = [Take(0, 1), Take(1, 1), Take(2, 1)]
+    assert take(counters, [(1, ALWAYS)] * 3, [everything], 0) == [2]
+    assert [each.used for each in counters] == [0, 1, 0]
+
+
+def test_last_unit_can_be_taken_and_no_more() -> None:
+    counter = Counter(limit=3, used=2)
+    assert take([counter], [(1, ALWAYS)], [[Take(0, 1)], [Take(0, 1)]], 0) == [GRANTED, 1]
+    assert counter.used == 3
+
+
+def test_smaller_request_may_fit_where_a_larger_one_did_not() -> None:
+    counter = Counter(limit=3)
+    requests = [[Take(0, 2)], [Take(0, 2)], [Take(0, 1)]]
+    assert take([counter], [(1, ALWAYS)], requests, 0) == [GRANTED, 1, GRANTED]
+
+
+def test_cost_of_nothing_is_granted_as_long_as_the_limit_holds() -> None:
+    assert take([Counter(limit=0)], [(1, ALWAYS)], [[Take(0, 0)]], 0) == [GRANTED]
+    assert take([Counter(limit=1, used=2)], [(1, ALWAYS)], [[Take(0, 0)]], 0) == [1]
+
+
+def test_counter_without_a_limit_counts_and_never_refuses() -> None:
+    counter = Counter(limit=None, used=10)
+    assert take([counter], [(1, ALWAYS)], [[Take(0, 5)]], 0) == [GRANTED]
+    assert counter.used == 15
+
+
+@pytest.mark.parametrize(
+    ("now", "used", "start"),
+    [(99, 9, 0), (100, 0, 100), (199, 0, 100), (200, 0, 200), (299, 0, 200)],
+)
+def test_new_window_begins_on_its_boundary(now: int, used: int, start: int) -> None:
+    counter = Counter(limit=10, used=9, window_start=0)
+    window = Window(0, 100, 200) if now < 100 else Window(100, 200, 300)
+    assert take([counter], [(1, window)], [[Take(0, 1)]], now) == [GRANTED]
+    assert (counter.used, counter.window_start) == (used + 1, start)
+
+
+@pytest.mark.parametrize(("rule_no", "now"), [(2, 50), (1, -1), (1, 200)])
+def test_stale_rule_or_clock_takes_nothing(rule_no: int, now: int) -> None:
+    counters = [Counter(limit=10, rule_no=rule_no), Counter(limit=10)]
+    expected = [(1, Window(0, 100, 200)), (1, ALWAYS)]
+    requests = [[Take(0, 1), Take(1, 1)], [Take(1, 1)]]
+    if now < 0:
+        expected[1] = (1, Window(-10, 100, 200))
+    assert take(counters, expected, requests, now) == [STALE, GRANTED]
+    assert [each.used for each in counters] == [0, 1]
+
+
+def test_usage_stream_folds_to_how_many_were_counted() -> None:
+    batch = VerificationsCounted(
+        instance="i",
+        at_us=[1, 2],
+        judged_at=[(0, 1)],
+        keys=[],
+        accounts=[],
+        key=[-1, -1],
+        account=[-1, -1],
+        code=["NOT_FOUND"] * 2,
+        cost=[1, 1],
+        takes=[],
+        counters=[],
+    )
+    assert evolve(evolve(None, batch, AT), batch, AT) == 4

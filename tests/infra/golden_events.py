@@ -1,0 +1,184 @@
+"""An example of every event with all of its fields set, and the bytes it was shipped as.
+
+    python -m tests.infra.golden_events    writes the files that are missing, never another
+
+A golden file is the stored form of a shipped event: it is never edited. When a test against
+one fails, the code is wrong.
+"""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from domain.accounts import (
+    AccountRegistered,
+    AccountReinstated,
+    AccountSuspended,
+    EmailVerified,
+    PasswordSet,
+    PlanAssigned,
+    RoleGranted,
+)
+from domain.allowances import AllowanceLifted, AllowanceSet, Quota
+from domain.api_keys import (
+    ApiKeyExpirySet,
+    ApiKeyIssued,
+    ApiKeyLabelled,
+    ApiKeyPaused,
+    ApiKeyPermissionsSet,
+    ApiKeyRenamed,
+    ApiKeyResumed,
+    ApiKeyRevoked,
+)
+from domain.event import Event, Metadata, NewEvent, stored_name
+from domain.plans import Entitlements, PlanPublished
+from domain.sessions import SessionStarted
+from domain.verification import VerificationsCounted
+from infra.event_mapper import EventMapper
+
+FOLDER = Path(__file__).parent / "golden"
+DATA_KEY = bytes(range(32))
+NONCE = b"golden-nonce"
+AT = datetime(2026, 11, 22, 3, 4, 5, 678901, tzinfo=UTC)
+
+METADATA = Metadata(
+    at=AT,
+    actor="acct_00000000000000000000000001",
+    command_id="cmd_1",
+    request_id="req_1",
+    cause="cmd_0",
+    reason="GOLDEN-PERSONAL asked for by telephone",
+)
+LABELS: dict[str, str | int | float | bool | None] = {
+    "team": "ops",
+    "seats": 3,
+    "share": 0.5,
+    "paid": True,
+    "note": None,
+}
+
+EXAMPLES: list[Event] = [
+    AccountRegistered(
+        account_id="acct_00000000000000000000000001",
+        username="ada",
+        kind="business",
+        actor_type="creator",
+        email="GOLDEN-PERSONAL@example.org",
+        name="GOLDEN-PERSONAL Ada",
+        phone="GOLDEN-PERSONAL +44",
+        about="GOLDEN-PERSONAL writes",
+        hobbies="GOLDEN-PERSONAL engines",
+        avatar_url="https://example.org/GOLDEN-PERSONAL.png",
+        wallet_address="GOLDEN-PERSONAL-0x1",
+    ),
+    EmailVerified(),
+    PasswordSet(),
+    RoleGranted(role="admin"),
+    PlanAssigned(plan="pro"),
+    AccountSuspended(),
+    AccountReinstated(),
+    SessionStarted(
+        session_id="sess_00000000000000000000000002",
+        account_id="acct_00000000000000000000000001",
+        amr=("pwd", "otp"),
+        expires_at=AT + timedelta(days=7),
+        ip="GOLDEN-PERSONAL 192.0.2.1",
+        user_agent="GOLDEN-PERSONAL Firefox",
+    ),
+    ApiKeyIssued(
+        key_id="key_00000000000000000000000003",
+        account_id="acct_00000000000000000000000001",
+        name="deploy",
+        digest=bytes(range(32)),
+        pepper_id="abcdef012345",
+        hint="th_test_…wxyz",
+        kind="service",
+        environment="test",
+        audience="api.example.org",
+        permissions=("keys.verify", "keys.issue"),
+        expires_at=AT + timedelta(days=365),
+        metadata=LABELS,
+        tags=("blue", "grün"),
+        external_id="customer-7",
+        enabled=False,
+        generation=2,
+    ),
+    ApiKeyRenamed(name="deploy 2"),
+    ApiKeyPermissionsSet(permissions=("read", "orders:write")),
+    ApiKeyExpirySet(expires_at=AT + timedelta(days=30)),
+    ApiKeyLabelled(metadata=LABELS, tags=("green",), external_id="customer-8"),
+    ApiKeyPaused(),
+    ApiKeyResumed(),
+    ApiKeyRevoked(),
+    PlanPublished(
+        name="pro",
+        tier="pro",
+        title="Pro",
+        entitlements=Entitlements(
+            keys=50, quota=Quota(100_000, "day"), monthly_credits=120_00, features=("sso",)
+        ),
+        self_service=True,
+    ),
+    AllowanceSet(
+        allowance_id="alw_00000000000000000000000004",
+        owner_id="key_00000000000000000000000003",
+        account_id="acct_00000000000000000000000001",
+        scope="own",
+        limit=1_000,
+        period="month",
+        counter_id=2**62 + 1,
+        rule_no=3,
+    ),
+    AllowanceLifted(),
+    VerificationsCounted(
+        instance="usage_00000000000000000000000005",
+        at_us=[1_790_000_000_000_001, 1_790_000_000_000_002],
+        judged_at=[(0, 41), (1, 42)],
+        keys=["key_00000000000000000000000003"],
+        accounts=["acct_00000000000000000000000001"],
+        key=[0, -1],
+        account=[0, -1],
+        code=["VALID", "NOT_FOUND"],
+        cost=[2, 1],
+        takes=[0, 1, 2],
+        counters=[7],
+        labels={"0": {"tags": ["a"], "resource": "r", "model": "m"}},
+        counted_at_us=1_790_000_000_000_003,
+        windows=[1_789_948_800_000_000],
+        limits=[None],
+        opening=[5],
+        entry_no=[9],
+        refused=[1],
+        refused_by=[-1],
+    ),
+]
+
+
+def new_event(event: Event) -> NewEvent:
+    """The example on its way into the log, in its own stream, as the third event."""
+    noun = stored_name(type(event)).partition(".")[0]
+    return NewEvent(f"{noun}_stream", 3, event, "acct_00000000000000000000000001")
+
+
+def stored(event: Event) -> bytes:
+    """The bytes of the example as the log of today would have them."""
+    return EventMapper().encode(new_event(event), METADATA, DATA_KEY, NONCE)[1]
+
+
+def golden_file(name: str) -> Path:
+    """Where the shipped bytes of this stored name are."""
+    return FOLDER / f"{name}.json"
+
+
+def write_missing() -> list[str]:
+    """Write the golden files that don't exist yet; answers their names."""
+    written = []
+    for event in EXAMPLES:
+        file = golden_file(stored_name(type(event)))
+        if not file.exists():
+            file.write_bytes(stored(event))
+            written.append(file.name)
+    return written
+
+
+if __name__ == "__main__":
+    print("\n".join(write_missing()) or "nothing is missing")
