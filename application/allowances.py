@@ -5,7 +5,7 @@ from datetime import datetime
 
 import msgspec
 
-from application.deciding import ALLOWANCE, Change, change, fresh, load, new_id
+from application.deciding import ALLOWANCE, Change, change, fresh, load
 from application.ports import Ports
 from application.rows import CounterRow
 from domain import allowances
@@ -30,7 +30,7 @@ def new_allowance(
 ) -> tuple[Change[Allowance], CounterRow]:
     """A first allowance for an owner, and the row that counts for it."""
     event = AllowanceSet(
-        allowance_id=new_id(ports, "alw"),
+        allowance_id=allowance_id(owner_id),
         owner_id=owner_id,
         account_id=account_id,
         scope=scope,
@@ -40,6 +40,12 @@ def new_allowance(
     )
     made = change(fresh(ALLOWANCE, event.allowance_id), [event], ports.clock(), account_id)
     return made, counter_row(event)
+
+
+def allowance_id(owner_id: str) -> str:
+    """The id of an owner's allowance. It follows from the owner's, so that two who give it
+    one at once meet at the same stream, and one that was lifted is found again."""
+    return f"alw_{owner_id.partition('_')[2]}"
 
 
 def counter_row(event: AllowanceSet, window_start: int = 0) -> CounterRow:
@@ -61,16 +67,16 @@ async def set_quota(
 
     What was used stays used. Under another period it counts in that period's window.
     """
-    existing = [each for each in ports.directory.allowances(owner_id) if each.scope == "own"]
-    if not existing:
+    stream = await load(ports, ALLOWANCE, allowance_id(owner_id))
+    if stream.state is None:
         if quota is None:
             return [], []
         rule = allowances.check(quota)
         made, row = new_allowance(ports, owner_id, account_id, "own", rule)
         return [made], [row]
-    stream = await load(ports, ALLOWANCE, existing[0].id)
-    assert stream.state is not None
     if quota is None:
+        if stream.state.lifted:
+            return [], []
         lifted = change(stream, [AllowanceLifted()], now, account_id)
         unlimited = CounterRow(
             stream.state.counter_id, owner_id, account_id, None, stream.state.rule_no, 0

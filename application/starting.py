@@ -7,7 +7,6 @@ from application.accounts import RegisterAccount, make_account
 from application.deciding import SYSTEM, Context
 from application.plans import publish_shipped
 from application.ports import Ports
-from application.rows import ClaimRow
 from domain import accounts, plans
 from domain.api_keys import SERVICE_PERMISSIONS, IssueApiKey
 from domain.errors import NotFound, Taken

@@ -1,7 +1,7 @@
 """One real Postgres for the whole run, and a migrated database of its own for each test.
 
-    postgres_server  the running server; a test may kill and restart it, and leaves it up
-    database_url     a fresh database with the schema of this version; gone after the test
+postgres_server  the running server; a test may kill and restart it, and leaves it up
+database_url     a fresh database with the schema of this version; gone after the test
 """
 
 import itertools
@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import psycopg
@@ -46,13 +47,19 @@ def postgres_server() -> Iterator[RunningPostgres]:
 
 @pytest.fixture(scope="session")
 def _template(postgres_server: RunningPostgres) -> str:
-    _run(postgres_server.url, f"CREATE DATABASE {TEMPLATE}")
-    migrate(database_at(postgres_server.url, TEMPLATE))
+    """The migrated database that the others are copies of."""
+    return _made_template(postgres_server.url)
+
+
+@cache
+def _made_template(url: str) -> str:
+    _run(url, f"CREATE DATABASE {TEMPLATE}")
+    migrate(database_at(url, TEMPLATE))
     return TEMPLATE
 
 
 @pytest.fixture
-def database_url(postgres_server: RunningPostgres, _template: str) -> Iterator[str]:
+def database_url(postgres_server: RunningPostgres) -> Iterator[str]:
     """A database that nobody else uses, migrated to this version."""
     with fresh_database(postgres_server) as url:
         yield url
@@ -62,7 +69,7 @@ def database_url(postgres_server: RunningPostgres, _template: str) -> Iterator[s
 def fresh_database(server: RunningPostgres) -> Iterator[str]:
     """A copy of the migrated template, dropped at the end whoever is connected still."""
     name = f"test_{next(_numbers)}"
-    _run(server.url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    _run(server.url, f"CREATE DATABASE {name} TEMPLATE {_made_template(server.url)}")
     try:
         yield database_at(server.url, name)
     finally:

@@ -9,7 +9,6 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-import click
 import typer
 
 from api.cli import accounts, events, keys, output, running, verification
@@ -61,16 +60,9 @@ def build() -> typer.Typer:
 
 
 def run(wiring: Wiring) -> int:
-    """Run the command of this process's arguments; answers its exit code."""
+    """Run the command of this process's arguments; answers its exit code, or exits with it."""
     try:
-        build()(obj=Session(wiring), standalone_mode=False)
-    except click.exceptions.Exit as exit:
-        return exit.exit_code
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        return 130
+        build()(obj=Session(wiring), prog_name="tollhouse")
     except Exception as error:
         if not isinstance(error, (*wiring.refusals(), DomainError, ApplicationError, HttpProblem)):
             raise

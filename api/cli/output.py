@@ -12,8 +12,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-_err = Console(stderr=True, highlight=False)
+_err = Console(stderr=True, highlight=False, soft_wrap=True)
 _out = Console(highlight=False, soft_wrap=True)
+if not _out.is_terminal:
+    _out.width = 240  # a file or a pipe has no edge to fold at
 
 
 def say(line: str) -> None:

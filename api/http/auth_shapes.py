@@ -89,7 +89,7 @@ class SignedInAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The tokens of a sign-in. Lifetimes are seconds."""
 
     access_token: str
-    token_type: Literal["Bearer"] = "Bearer"
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - a word of RFC 6750
     expires_in: int
     refresh_token: str
     refresh_expires_in: int

@@ -20,7 +20,8 @@ Carry = Callable[[Context], Awaitable[tuple[T, int]]]
 """Carries out a command; answers its result and the position."""
 
 Show = Callable[[T], Answer]
-"""What is answered; it must not depend on anything but the result."""
+"""What is answered. What is kept for a replay is made of the result alone: it is called
+before the commit, too."""
 
 
 class Commands:

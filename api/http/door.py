@@ -26,7 +26,7 @@ MAX_HEADER_BYTES = 16 * 1024
 MAX_URL_BYTES = 8 * 1024
 
 _UNSAFE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-_UNLOGGED = frozenset({"/health/live"})
+_UNLOGGED = frozenset({"/health/live", "/health/ready"})  # asked every few seconds
 _KEY_NAMES = frozenset({"key", "api_key", "apikey", "access_token"})
 _KEY = re.compile(r"[0-9A-Za-z]*_(?:live|test)_[0-9A-Za-z]{49}")
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")

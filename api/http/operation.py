@@ -22,8 +22,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """One operation, for `openapi.py`. `example` and `body_example` are whole documents.
 
     `errors` are the codes of its own; those that follow from what kind of operation it is are
-    added. `also_503`: the same document, with 503, where it tells bad news. `reads` takes Tollhouse-Min-Position, `commands` answers Tollhouse-Position, `once`
-    takes Idempotency-Key.
+    added. `reads` takes Tollhouse-Min-Position, `commands` answers Tollhouse-Position, `once`
+    takes Idempotency-Key. `also_503`: the same document, with 503, where it is bad news.
     """
 
     id: str

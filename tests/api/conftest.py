@@ -49,6 +49,7 @@ class People:
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
         self._count = 0
+        self._staff: dict[str, str] = {}
 
     def name(self) -> str:
         self._count += 1
@@ -75,7 +76,8 @@ class People:
 
     async def staff(self) -> dict[str, str]:
         """The first admin's headers."""
-        return await self.sign_in(*ADMIN)
+        self._staff = self._staff or await self.sign_in(*ADMIN)
+        return dict(self._staff)
 
     async def key(self, headers: dict[str, str], **fields: Any) -> dict[str, Any]:
         """A new key, with its secret in `key`."""
@@ -92,7 +94,7 @@ class People:
 
 
 @pytest.fixture(scope="module")
-async def house(postgres_server: RunningPostgres, _template: str) -> AsyncIterator[House]:
+async def house(postgres_server: RunningPostgres) -> AsyncIterator[House]:
     settings = Settings(
         environment="test",
         master_key=b"m" * 32,

@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
+from api.http.api_key_shapes import IssueRequest
 from tests.api.conftest import People, refused
 
 pytestmark = pytest.mark.anyio
@@ -168,6 +169,7 @@ async def test_204_a_revoked_key_never_works_or_changes_again(
     path = f"{KEYS}/{made['id']}"
     reply = await client.post(f"{path}/revoke", json={"reason": "leaked"}, headers=headers)
     assert (reply.status_code, reply.content) == (204, b"")
+    assert "content-type" not in reply.headers
     assert "tollhouse-position" in reply.headers
     assert (await client.post(f"{path}/revoke", headers=headers)).status_code == 204
     mine = {"x-api-key": made["key"]}
@@ -337,3 +339,39 @@ async def test_405_names_what_is_allowed(client: httpx.AsyncClient) -> None:
     reply = await client.put(KEYS)
     refused(reply, 405, "METHOD_NOT_ALLOWED")
     assert "POST" in reply.headers["allow"]
+
+
+ODD: list[object] = [
+    None,
+    True,
+    0,
+    -1,
+    1e308,
+    2**70,
+    "",
+    " ",
+    "\u0000",
+    "\uffff",
+    "é" * 9000,
+    [],
+    {},
+    [[]],
+    [""],
+]
+
+
+@pytest.mark.slow
+async def test_nothing_that_a_field_may_hold_is_a_5xx(
+    client: httpx.AsyncClient, people: People
+) -> None:
+    headers = await people.staff()
+    path = f"{KEYS}/{(await people.key(headers))['id']}"
+    for field in IssueRequest.__struct_fields__:
+        for odd in [*ODD, {"a": "\uffff"}, {"": 1}, {"limit": 0, "period": "month"}]:
+            made = await client.post(KEYS, json={"name": "k", field: odd}, headers=headers)
+            changed = await client.patch(path, json={field: odd}, headers=headers)
+            for reply in (made, changed):
+                assert reply.status_code < 500, (field, odd, reply.text)
+    # What was taken can be read, and stands in nobody's way.
+    assert (await client.get(f"{KEYS}?limit=200", headers=headers)).status_code == 200
+    await people.key(await people.user())

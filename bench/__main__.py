@@ -1,0 +1,96 @@
+"""`python -m bench`: what to measure."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+import typer
+from rich.console import Console
+
+from bench import report, small, speed
+from bench.exact import Exact, simultaneous
+from bench.ground import ground
+from bench.load import WrkMissing, require_wrk
+from bench.machine import busy_share, described, spread_cores
+from infra.embedded import StartError
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
+console = Console(width=None if sys.stdout.isatty() else 120)
+Json = Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")]
+
+
+class Verified(msgspec.Struct, frozen=True):
+    """Everything that `verify` found."""
+
+    machine: str
+    cores: str
+    busy_before: float
+    speed: speed.Speed | None
+    exact: list[Exact]
+
+
+@app.command()
+def verify(
+    rounds: Annotated[int, typer.Option(min=1)] = 5,
+    seconds: Annotated[int, typer.Option(min=1, help="For each case of each round.")] = 3,
+    only: Annotated[Literal["speed", "exact"] | None, typer.Option()] = None,
+    json: Json = None,
+) -> None:
+    """Verification beside plain servers, and 64 at once on a key with 50 left."""
+    try:
+        if only != "exact":
+            require_wrk()
+        cores = spread_cores()
+        found: speed.Speed | None = None
+        exact: list[Exact] = []
+        busy = busy_share(2)
+        console.print(f"{described()}; {cores.sentence()}; {busy:.0%} busy with other things")
+        with ground(cores.postgres) as on:
+            if only != "exact":
+                keys = asyncio.run(speed.seeded(on))
+                console.print(
+                    f"{len(keys.keys)} keys over {speed.OWNERS} accounts"
+                    f" ({speed.KEYS_EACH} keys share one quota)"
+                )
+                found = speed.measure(on, keys, cores, rounds, seconds, console.print)
+                report.show_speed(console, found)
+            if only != "speed":
+                exact = [asyncio.run(simultaneous(on, cores, count)) for count in (1, 2)]
+                report.show_exact(console, exact)
+    except (WrkMissing, StartError) as error:
+        console.print(str(error), style="red")
+        raise typer.Exit(1) from None
+    write(json, Verified(described(), cores.sentence(), busy, found, exact))
+    failed = found is not None and (found.counted != found.logged or found.counters_disagreeing)
+    if failed or not all(each.holds for each in exact):
+        raise typer.Exit(1)
+
+
+@app.command("small")
+def small_command(
+    times: Annotated[int, typer.Option(min=1)] = 5,
+    json: Json = None,
+) -> None:
+    """The memory of an idle `up` beyond Postgres, and the seconds until it is ready."""
+    try:
+        found = small.measure(times, console.print)
+    except StartError as error:
+        console.print(str(error), style="red")
+        raise typer.Exit(1) from None
+    report.show_small(console, found)
+    write(json, found)
+    if not found.holds:
+        raise typer.Exit(1)
+
+
+def write(path: Path | None, found: msgspec.Struct) -> None:
+    """The figures as JSON, if somebody wants them."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,88 @@
+"""Tables for people."""
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.exact import AT_ONCE, LEFT, TIMES, Exact
+from bench.small import MOST_MIB, MOST_SECONDS, Small
+from bench.speed import HOT, SPREAD, Speed
+
+
+def show_speed(console: Console, speed: Speed) -> None:
+    """Every case in a line, and what Postgres counted."""
+    table = Table("case", "conn.", "requests/s (min..max)", "x typed", "p50 ms", "p99 ms")
+    table.add_column("CPU µs/req")
+    table.add_column("PSS MiB")
+    table.add_column("failed")
+    for number, row in enumerate(speed.rows):
+        table.add_row(
+            row.case,
+            str(row.connections),
+            f"{row.per_second:,.0f} ({row.per_second_min:,.0f}..{row.per_second_max:,.0f})",
+            f"{row.ratio_to_typed:.2f}",
+            f"{row.p50_ms:.2f}",
+            f"{row.p99_ms:.2f}",
+            f"{row.cpu_us_per_request:.0f}",
+            f"{row.pss_mib:.0f}",
+            str(row.failed),
+            end_section=number % 4 == 3,
+        )
+    console.print(table)
+    for case, answers in speed.checked.items():
+        console.print(f"checked apart: {case}: {answers}")
+    by = {(row.case, row.connections): row for row in speed.rows}
+    for connections, aim in ((32, 1.2), (128, 1.8)):
+        ratio = by[SPREAD, connections].ratio_to_typed
+        hot = by[HOT, connections].per_second / by[SPREAD, connections].per_second
+        console.print(
+            f"at {connections}: {ratio:.2f} x typed (aim {aim}: {_word(ratio >= aim)}),"
+            f" hot key {hot:.2f} x spread"
+        )
+    p99 = by[SPREAD, 32].p99_ms
+    console.print(f"p99 at 32: {p99:.2f} ms (aim: below 10 ms: {_word(p99 < 10)})")
+    agree = speed.counted == speed.logged and not speed.counters_disagreeing
+    console.print(
+        f"counted {speed.counted:,}, in the usage log as VALID {speed.logged:,},"
+        f" counters that disagree with the log: {speed.counters_disagreeing}",
+        style="green" if agree else "red",
+    )
+
+
+def show_exact(console: Console, found: list[Exact]) -> None:
+    """One line for each number of processes."""
+    for each in found:
+        console.print(
+            f"{AT_ONCE} at once on {LEFT} left, {each.processes} serve process(es),"
+            f" {TIMES} times: valid {_range(each.valid)}, denied {_range(each.denied)},"
+            f" counted after {_range(each.counted)} of {2 * LEFT}: {_word(each.holds)}",
+            style="green" if each.holds else "red",
+        )
+
+
+def show_small(console: Console, found: Small) -> None:
+    """Memory by process, and the times of the starts."""
+    table = Table("process", "PSS MiB")
+    for name, size in found.pss_mib.items():
+        table.add_row(name, f"{size:.1f}")
+    total = found.total_mib
+    table.add_row(f"all (aim: below {MOST_MIB})", f"{total:.1f} {_word(total < MOST_MIB)}")
+    console.print(table)
+    console.print(
+        f"ready on a new folder: {_times(found.first_seconds)}\n"
+        f"ready again on existing data: {_times(found.again_seconds)}"
+        f" (aim: below {MOST_SECONDS}: {_word(found.again < MOST_SECONDS)})"
+    )
+
+
+def _times(seconds: list[float]) -> str:
+    middle = sorted(seconds)[len(seconds) // 2]
+    return f"{middle:.2f} s (median of {len(seconds)}; {min(seconds):.2f}..{max(seconds):.2f})"
+
+
+def _range(numbers: list[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return str(low) if low == high else f"{low}..{high}"
+
+
+def _word(holds: bool) -> str:
+    return "yes" if holds else "no"

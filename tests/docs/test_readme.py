@@ -1,0 +1,219 @@
+"""The README's transcript is run, line for line, against a real `up`: it can't rot."""
+
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+import pytest
+import typer
+
+from api.cli.app import build
+from tests.docs.transcript import INTERRUPT, Command, commands, difference, table_rows
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+UP = "./tollhouse up"
+PORT = "8080"
+START_SECONDS = 90.0
+COMMAND_SECONDS = 60.0
+# One more line, where Postgres's user can't enter the folder of the tests.
+ELSEWHERE = "Postgres can't run as root, nor its user enter here"
+
+
+class Shell:
+    """One `sh` that runs command after command and keeps its variables."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self._output = folder / "shell.out"
+        self._read = 0
+        with self._output.open("wb") as output:
+            self._process = subprocess.Popen(
+                ["sh"],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+                env=environment,
+                start_new_session=True,
+            )
+
+    def run(self, command: str) -> list[str]:
+        """The lines that it prints. Fails the test when it takes too long."""
+        assert self._process.stdin is not None
+        mark = f"--- done {os.urandom(6).hex()} ---"
+        # A group runs in this shell itself; its exit code is there for a following `echo $?`.
+        text = f"{{ {command}\n}} </dev/null; code=$?; echo; echo '{mark}'; (exit $code)\n"
+        self._process.stdin.write(text.encode())
+        self._process.stdin.flush()
+        deadline = time.monotonic() + COMMAND_SECONDS
+        while time.monotonic() < deadline and self._process.poll() is None:
+            printed = self._output.read_bytes()[self._read :].decode("utf-8", "replace")
+            if printed.endswith(f"\n{mark}\n"):
+                self._read = self._output.stat().st_size
+                return printed.removesuffix(f"\n{mark}\n").splitlines()
+            time.sleep(0.02)
+        pytest.fail(f"$ {command}\ntook longer than {COMMAND_SECONDS:.0f} s, or ended the shell")
+
+    def close(self) -> None:
+        """End it, with whatever it runs."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.communicate()
+
+
+class Server:
+    """`up` as the transcript starts it, on a folder and a port of the test's own."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self._output = folder / "up.out"
+        self._announced = folder / "data/up.json"
+        with self._output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, ROOT / "main.py", "up"],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+                env=environment,
+                start_new_session=True,
+            )
+
+    def lines(self) -> list[str]:
+        """What it said so far, without the request log."""
+        text = self._output.read_text("utf-8", "replace")
+        return [
+            line
+            for line in text.splitlines()
+            if line.startswith("tollhouse: ") and ELSEWHERE not in line
+        ]
+
+    def wait_until_ready(self) -> None:
+        """Returns when it is; fails the test when it ends or takes too long."""
+        deadline = time.monotonic() + START_SECONDS
+        while not (self._announced.exists() and any("is ready: " in line for line in self.lines())):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"`up` did not start:\n{self._output.read_text('utf-8', 'replace')}")
+            time.sleep(0.05)
+
+    def serve_pids(self) -> list[int]:
+        """The processes that it started to serve."""
+        found: list[int] = json.loads(self._announced.read_text())["serve_pids"]
+        return found
+
+    def close(self) -> None:
+        """Stop it if the transcript didn't; its children die with it."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(60)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+@contextmanager
+def _place() -> Iterator[tuple[Path, dict[str, str], str]]:
+    """A folder, an environment and a port for one run of the transcript."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TOLLHOUSE_")}
+    with tempfile.TemporaryDirectory(prefix="tollhouse-readme-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # Postgres's user has to enter it
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = str(probe.getsockname()[1])
+        own = {"TOLLHOUSE_DATA_DIR": str(folder / "data"), "TOLLHOUSE_HTTP_PORT": port}
+        yield folder, {**kept, **own}, port
+
+
+def _away_from_midnight() -> None:
+    """The transcript counts in one day of UTC, and must not begin it in another."""
+    now = datetime.now(UTC)
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    if midnight - now < timedelta(seconds=60):
+        time.sleep((midnight - now).total_seconds() + 1)
+
+
+def _by_up(prints: list[str], port: str) -> list[str]:
+    """What of the first lines is said by `up` itself: the starter's are checked here."""
+    starter = (ROOT / "tollhouse").read_text("utf-8")
+    said = [line.removeprefix("tollhouse: ") for line in prints]
+    first = next(number for number, line in enumerate(said) if line == "Postgres is ready")
+    for line in said[:first]:
+        assert line.partition("…")[0].rstrip() in starter, f"the starter doesn't say: {line}"
+    return [line.replace(PORT, port) for line in prints[first:]]
+
+
+@pytest.mark.slow
+def test_the_transcript_of_the_readme_is_what_happens() -> None:
+    """Every command of every console block, in order, prints what the README says."""
+    transcript = commands(README)
+    assert transcript[0].text == UP
+    assert transcript[-1].text == INTERRUPT
+    _away_from_midnight()
+    with _place() as (folder, environment, port):
+        server = Server(folder, environment)
+        shell = Shell(folder, environment)
+        try:
+            server.wait_until_ready()
+            started = server.lines()
+            assert not (diff := difference(_by_up(transcript[0].prints, port), started)), diff
+            program = f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT / 'main.py'))}"
+            for command in transcript[1:-1]:
+                text = command.text.replace("./tollhouse", program).replace(PORT, port)
+                printed = [line.replace(port, PORT) for line in shell.run(text)]
+                diff = difference(command.prints, printed)
+                assert not diff, f"\n$ {command.text}\n{diff}"
+            serving = server.serve_pids()
+            server.process.send_signal(signal.SIGINT)
+            assert server.process.wait(60) == 0
+            stopped = server.lines()[len(started) :]
+            assert not (diff := difference(transcript[-1].prints, stopped)), diff
+            assert not [pid for pid in serving if Path(f"/proc/{pid}").exists()]
+        finally:
+            shell.close()
+            server.close()
+
+
+def test_every_command_of_the_readme_exists_and_every_command_is_in_the_readme() -> None:
+    """The table of the command line is complete and true."""
+    written = {row[0].strip("`") for row in table_rows(README, "## Command line")}
+    assert written == {f"./tollhouse {path}" for path in _paths(typer.main.get_command(build()))}
+
+
+def _paths(command: click.Command, before: str = "") -> Iterator[str]:
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        yield before
+        return
+    for name, each in inner.items():
+        yield from _paths(each, f"{before} {name}".strip())
+
+
+def test_a_difference_is_found_and_shown() -> None:
+    """The comparison can fail: it is not wider than it says."""
+    assert difference(["a … c", "…", "end"], ["a b c", "more", "and more", "end "]) == ""
+    assert difference(["…", "end"], ["end"]) == ""
+    for expected, printed in (
+        (["VALID"], ["REVOKED"]),
+        (["VALID"], []),
+        (["VALID"], ["VALID", "more"]),
+        (["a … c"], ["a b", "c"]),
+        (["…", "end"], ["end", "more"]),
+    ):
+        assert "what it printed" in difference(expected, printed)
+
+
+def test_a_command_over_several_lines_is_one() -> None:
+    """A block is read as a shell would read it."""
+    text = "```console\n$ a \\\n>   b\nx\n> y\n$ c\n```\n"
+    assert commands(text) == [Command("a \\\n  b", ["x", "> y"]), Command("c", [])]

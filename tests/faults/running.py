@@ -1,0 +1,154 @@
+"""A real `up` in a test: started as a user starts it, and always stopped."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import httpx
+import psutil
+import psycopg
+
+ROOT = Path(__file__).parents[2]
+ADMIN = ("admin@example.com", "the first admin's password")
+SERVICE_KEY = "a service key of the settings, long enough to be no joke"
+
+
+class Up:
+    """`python main.py up` on a folder of its own; leaving the block stops it."""
+
+    def __init__(self, data_dir: Path, **settings: str) -> None:
+        self.data_dir = data_dir
+        self.log = data_dir.parent / f"{data_dir.name}.log"
+        self._settings = settings
+
+    def __enter__(self) -> "Up":
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def environment(self) -> dict[str, str]:
+        """What `up`, and any other command on the same folder, is started with."""
+        clean = {name: value for name, value in os.environ.items() if "TOLLHOUSE" not in name}
+        return {
+            **clean,
+            "TOLLHOUSE_ENVIRONMENT": "test",
+            "TOLLHOUSE_DATA_DIR": str(self.data_dir),
+            "TOLLHOUSE_HTTP_PORT": "0",
+            "TOLLHOUSE_ADMIN_EMAIL": ADMIN[0],
+            "TOLLHOUSE_ADMIN_PASSWORD": ADMIN[1],
+            "TOLLHOUSE_SERVICE_KEY": SERVICE_KEY,
+            "TOLLHOUSE_ARGON2_MEMORY_KIB": "7168",
+            "TOLLHOUSE_ARGON2_TIME": "1",
+            **{f"TOLLHOUSE_{name}": value for name, value in self._settings.items()},
+        }
+
+    def start(self, **settings: str) -> None:
+        """Start it, and wait until it is ready."""
+        self._settings |= settings
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, str(ROOT / "main.py"), "up"],
+                env=self.environment(),
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
+            )
+        wait_for(self._ready, 60, self.words)
+
+    def _ready(self) -> bool:
+        assert self.process.poll() is None, self.words()
+        return (self.data_dir / "up.json").exists()
+
+    def words(self) -> str:
+        """What it has said."""
+        return self.log.read_text(errors="replace")
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """up.json as it is now."""
+        found: dict[str, Any] = json.loads((self.data_dir / "up.json").read_text())
+        return found
+
+    def tree(self) -> list[psutil.Process]:
+        """Every process that it has started, and itself."""
+        parent = psutil.Process(self.process.pid)
+        return [parent, *parent.children(recursive=True)]
+
+    def postgres(self) -> psutil.Process:
+        """The postmaster."""
+        return next(
+            each
+            for each in psutil.Process(self.process.pid).children()
+            if each.name() == "postgres"
+        )
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Another command on the same folder."""
+        return subprocess.run(
+            [sys.executable, str(ROOT / "main.py"), *words],
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            cwd=ROOT,
+        )
+
+    def client(self) -> httpx.Client:
+        """A client of it, without a credential."""
+        return httpx.Client(base_url=self.facts["http_url"], timeout=10)
+
+    def database(self) -> psycopg.Connection:
+        """Its database."""
+        url = f"{self.facts['database_url']}?options=-csearch_path%3Dtollhouse"
+        return psycopg.connect(url, autocommit=True)
+
+    def stop(self, with_signal: int = signal.SIGTERM) -> int:
+        """Stop it, and wait until it has ended; answers its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(with_signal)
+        return self.process.wait(30)
+
+
+def wait_for(true: Any, seconds: float, explain: Any = lambda: "") -> None:
+    """Return when it is true; fail after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, explain()
+        time.sleep(0.02)
+
+
+def all_gone(processes: list[psutil.Process], seconds: float = 10) -> None:
+    """Fail unless all of these end in time."""
+    _, alive = psutil.wait_procs(processes, timeout=seconds)
+    assert not alive, alive
+
+
+def issue_key(client: httpx.Client, plan_account: str | None = None, **fields: Any) -> str:
+    """A key of the admin's (whose plan has no limits); answers its secret."""
+    token = client.post("/v1/auth/login", json={"email": ADMIN[0], "password": ADMIN[1]}).json()[
+        "access_token"
+    ]
+    reply = client.post(
+        "/v1/keys", json={"name": "test", **fields}, headers={"authorization": f"Bearer {token}"}
+    )
+    assert reply.status_code == 201, reply.text
+    return str(reply.json()["key"])
+
+
+def verify(client: httpx.Client, key: str) -> httpx.Response:
+    """Verify a key as the service does."""
+    return client.post("/v1/keys/verify", json={"key": key}, headers={"x-api-key": SERVICE_KEY})

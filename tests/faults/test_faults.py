@@ -1,0 +1,171 @@
+"""What must hold when parts of it are killed (faults 1, 2 and 14)."""
+
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.faults.running import Up, issue_key, verify, wait_for
+
+RECOVERY_SECONDS = 5
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for each in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        os.chmod(each, 0o755)
+    return tmp_path / "data"
+
+
+def test_postgres_killed_refuses_what_it_must_count_and_recovers_alone(folder: Path) -> None:
+    with Up(folder, DIRECTORY_MAX_STALENESS_MS="1000") as up, up.client() as client:
+        metered = issue_key(client, quota={"limit": 1000, "period": "lifetime"})
+        unmetered = issue_key(client)
+        assert verify(client, metered).json()["code"] == "VALID"
+        # Frozen first, so that the supervisor can't bring it back before we have looked.
+        frozen = _freeze(up)
+        refused = verify(client, metered)
+        assert refused.status_code == 503
+        assert refused.json()["code"] in ("STORE_UNAVAILABLE", "DIRECTORY_STALE")
+        assert int(refused.headers["retry-after"]) >= 1
+        wait_for(lambda: verify(client, unmetered).status_code == 503, 5)
+        assert verify(client, unmetered).json()["code"] == "DIRECTORY_STALE"
+        assert client.get("/health/ready").status_code == 503
+        assert client.get("/health/live").status_code == 200
+        for process in frozen:
+            process.kill()
+        wait_for(lambda: _answers(up), 30, up.words)
+        returned_at = time.monotonic()
+        wait_for(lambda: verify(client, metered).status_code == 200, RECOVERY_SECONDS, up.words)
+        assert time.monotonic() - returned_at < RECOVERY_SECONDS
+        assert verify(client, unmetered).json()["code"] == "VALID"
+
+
+def test_unmetered_keys_go_on_within_the_staleness_bound(folder: Path) -> None:
+    with Up(folder, DIRECTORY_MAX_STALENESS_MS="20000") as up, up.client() as client:
+        unmetered = issue_key(client)
+        metered = issue_key(client, quota={"limit": 10, "period": "day"})
+        assert verify(client, unmetered).json()["code"] == "VALID"
+        frozen = _freeze(up)
+        try:
+            assert verify(client, metered).status_code == 503
+            assert [verify(client, unmetered).json()["code"] for _ in range(20)] == ["VALID"] * 20
+        finally:
+            for process in reversed(frozen):
+                process.resume()
+        wait_for(lambda: verify(client, metered).status_code == 200, RECOVERY_SECONDS, up.words)
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_64_at_once_on_50_left_are_50(folder: Path, processes: str) -> None:
+    with Up(folder, SERVE_PROCESSES=processes) as up:
+        with up.client() as client:
+            key = issue_key(client, quota={"limit": 50, "period": "lifetime"})
+        codes = _at_once(up, key, 64)
+        assert sorted(codes) == ["USAGE_EXCEEDED"] * 14 + ["VALID"] * 50
+        assert _counted(up) == (50, 50)
+
+
+def test_killed_after_the_commit_and_before_the_answer_nothing_is_granted_twice(
+    folder: Path,
+) -> None:
+    with Up(folder, SERVE_PROCESSES="2", FAILPOINT="usage.committed:6") as up:
+        with up.client() as client:
+            key = issue_key(client, quota={"limit": 100, "period": "lifetime"})
+        codes: list[str] = []
+        for _ in range(6):  # every process dies at its sixth flush, some of them twice
+            codes += _at_once(up, key, 32)
+            wait_for(lambda: _answers(up), 20, up.words)
+        assert up.words().count("SIGKILL") >= 1, up.words()
+        valid = codes.count("VALID")
+        used, limit = _counted(up)
+        assert valid <= used <= limit == 100
+        assert "USAGE_EXCEEDED" in codes
+        # Denials stay denials.
+        assert set(_at_once(up, key, 16)) <= {"USAGE_EXCEEDED", "gone"}
+
+
+def test_killed_under_load_no_acknowledged_count_is_lost(folder: Path) -> None:
+    with Up(folder, SERVE_PROCESSES="2") as up:
+        with up.client() as client:
+            key = issue_key(client, quota={"limit": 100_000, "period": "lifetime"})
+        valid = 0
+        for _ in range(3):
+            with ThreadPoolExecutor(1) as killer:
+                victim = up.facts["serve_pids"][0]
+                killing = killer.submit(_kill_soon, victim)
+                valid += _at_once(up, key, 400).count("VALID")
+                killing.result()
+            wait_for(lambda: _answers(up), 20, up.words)
+        used, _ = _counted(up)
+        assert 0 < valid <= used
+
+
+def test_a_revoked_key_is_refused_by_the_other_process_within_a_second(folder: Path) -> None:
+    with Up(folder, SERVE_PROCESSES="2") as up:
+        with up.client() as client:
+            key = issue_key(client)
+            key_id = verify(client, key).json()["key_id"]
+        revoked = up.run("keys", "revoke", key_id)
+        assert revoked.returncode == 0
+        wait_for(lambda: set(_at_once(up, key, 20)) == {"REVOKED"}, 1)
+
+
+def _freeze(up: Up) -> list[psutil.Process]:
+    """Stop Postgres where it stands: connections stay open, and nothing answers."""
+    postmaster = up.postgres()
+    postmaster.suspend()
+    frozen = [postmaster, *postmaster.children(recursive=True)]
+    for process in frozen:
+        process.suspend()
+    return frozen
+
+
+def _kill_soon(pid: int) -> None:
+    time.sleep(0.15)
+    os.kill(pid, signal.SIGKILL)
+
+
+def _answers(up: Up) -> bool:
+    try:
+        with up.client() as client:
+            return all(client.get("/health/ready").status_code == 200 for _ in range(3))
+    except httpx.HTTPError:
+        return False
+
+
+def _at_once(up: Up, key: str, count: int) -> list[str]:
+    """So many verifications at once, each on its own connection; `gone` for no answer."""
+    url = up.facts["http_url"]
+
+    def one(_: int) -> str:
+        try:
+            with httpx.Client(base_url=url, timeout=20) as client:
+                reply = verify(client, key)
+                return str(reply.json()["code"])
+        except httpx.HTTPError:
+            return "gone"
+
+    with ThreadPoolExecutor(min(count, 64)) as threads:
+        return list(threads.map(one, range(count)))
+
+
+def _counted(up: Up) -> tuple[int, int]:
+    """Used and limit of the key's own counter; the usage log must say the same."""
+    with up.database() as database:
+        used, limit = database.execute(
+            "SELECT used, limit_amount FROM counters WHERE owner_id LIKE 'key_%'"
+        ).fetchone() or (0, 0)
+        logged = database.execute(
+            "SELECT coalesce(sum((SELECT count(*) FROM jsonb_array_elements(e->'code') c "
+            "WHERE c = '\"VALID\"') - jsonb_array_length(e->'refused')), 0) "
+            "FROM (SELECT convert_from(state, 'UTF8')::jsonb->'event' AS e FROM usage) u"
+        ).fetchone()
+    assert logged is not None
+    assert int(logged[0]) == used
+    return used, limit
