@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from application.ports import Ports
     from application.verification import Verifier
+    from infra.embedded import ChildProcess
     from infra.postgres.lookups import PostgresLookups
     from infra.settings import Settings
     from projections.key_directory import KeyDirectory
@@ -138,67 +139,91 @@ async def opened(settings: Settings, url: str, *, verifying: bool) -> AsyncItera
         await store.close()
 
 
-def migrate(settings: Settings, url: str, say: Callable[[str], None], first: bool) -> None:
-    """Bring the database to this version, and make what a new installation needs.
+def migrate(settings: Settings, url: str, say: Callable[[str], None]) -> None:
+    """Bring the database to this version, and make what the settings ask for."""
+    from infra.postgres.migrate import migrate as run_migrations
+
+    for name in run_migrations(settings.admin_database_url or url).ran:
+        say(f"database: {name}")
+
+    async def start() -> None:
+        async with opened(settings, url, verifying=False) as house:
+            await prepare(settings, house, say, first=False)
+
+    asyncio.run(start())
+
+
+async def prepare(
+    settings: Settings, house: House, say: Callable[[str], None], *, first: bool
+) -> None:
+    """Make the plans, the first admin and the service key where they were never made.
 
     `first`: without an admin in the settings, one is made up and shown, once.
     """
     import secrets
 
-    from application.starting import Prepared, has_admin, prepare
-    from infra.postgres.migrate import migrate as run_migrations
-
-    migrated = run_migrations(settings.admin_database_url or url)
-    for name in migrated.ran:
-        say(f"database: {name}")
+    from application.starting import has_admin
+    from application.starting import prepare as make
 
     email, password, made_up = settings.admin_email, settings.admin_password, False
-
-    async def start() -> Prepared:
-        nonlocal email, password, made_up
-        async with opened(settings, url, verifying=False) as house:
-            if first and not (email and password) and not await has_admin(house.ports):
-                email, password = email or "admin@tollhouse.localhost", secrets.token_urlsafe(18)
-                made_up = True
-            command_id = f"start-{os.urandom(8).hex()}"
-            return await prepare(house.ports, command_id, email, password, settings.service_key)
-
-    prepared = asyncio.run(start())
-    if prepared.plans:
-        say(f"plans: {', '.join(prepared.plans)}")
-    if prepared.admin_email:
-        say(f"first admin: {prepared.admin_email}")
+    if first and not (email and password) and not await has_admin(house.ports):
+        email, password = email or "admin@tollhouse.localhost", secrets.token_urlsafe(18)
+        made_up = True
+    command_id = f"start-{os.urandom(8).hex()}"
+    made = await make(house.ports, command_id, email, password, settings.service_key)
+    if made.plans:
+        say(f"plans: {', '.join(made.plans)}")
+    if made.admin_email:
+        say(f"first admin: {made.admin_email}")
         if made_up:
             say(f"its password, shown only now: {password}")
-    if prepared.service_key:
+    if made.service_key:
         say("the service key of the settings is in force")
 
 
-def serve(settings: Settings, descriptor: int | None) -> None:
-    """One HTTP process, until SIGTERM or SIGINT; on a supervisor's socket, or its own."""
+def serve(
+    settings: Settings, descriptor: int | None, first: bool, say: Callable[[str], None]
+) -> None:
+    """HTTP, until SIGTERM or SIGINT: one process on a supervisor's socket, or as many as the
+    settings say on a socket of its own. `first` also migrates, as `up` wants it."""
     import signal
     import socket
 
     import uvloop
 
     from infra.logs import configure
-    from infra.supervisor import bind
+    from infra.postgres.migrate import migrate as run_migrations
+    from infra.supervisor import Supervisor, bind
 
+    if descriptor is None and settings.serve_processes > 1:
+        with (
+            Supervisor(settings.data_dir, say) as supervisor,
+            bind(settings.http_host, settings.http_port) as shared,
+        ):
+            supervisor.add(*_serving(settings, shared, dict(os.environ), first=False))
+            supervisor.run()
+        return
     configure(settings.log_level, settings.log_format)
     for number in (signal.SIGINT, signal.SIGTERM):
         # uvicorn takes these while it serves, and raises them once more when it has ended:
         # by then there is still a last flush to wait for.
         signal.signal(number, lambda *_: None)
+    if first:
+        url = settings.admin_database_url or database_url(settings)
+        for name in run_migrations(url).ran:
+            say(f"database: {name}")
     listener = (
         bind(settings.http_host, settings.http_port)
         if descriptor is None
         else socket.socket(fileno=descriptor)
     )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, listener))
+        runner.run(_serve(settings, listener, say, first))
 
 
-async def _serve(settings: Settings, listener: socket.socket) -> None:
+async def _serve(
+    settings: Settings, listener: socket.socket, say: Callable[[str], None], first: bool
+) -> None:
     import gc
 
     from api.http.app import create_app
@@ -212,11 +237,14 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
     link = NatsLink(settings.nats_url or running(settings.data_dir)["nats_url"])
     connecting = asyncio.create_task(link.run())
     async with opened(settings, url, verifying=True) as house:
-        staleness = settings.directory_max_staleness_ms / 1000
+        if first:
+            await prepare(settings, house, say, first=True)
         app = create_app(
             house.ports,
             house.verifier,
-            ProcessProbe(house.directory, house.lookups, link, staleness),
+            ProcessProbe(
+                house.directory, house.lookups, link, settings.directory_max_staleness_ms / 1000
+            ),
             version=VERSION,
             environment=settings.environment,
             production=not settings.lenient,
@@ -232,14 +260,13 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
 
 def up(settings: Settings, say: Callable[[str], None]) -> None:
     """Postgres, NATS and serve on one data folder, until Ctrl-C; nothing is left behind."""
-    from infra.embedded import ChildProcess, start_nats, start_postgres
+    from infra.embedded import start_nats, start_postgres
     from infra.supervisor import Supervisor, answers, bind, http_url
 
     with (
         Supervisor(settings.data_dir, say) as supervisor,
         bind(settings.http_host, settings.http_port) as listener,
     ):
-        environment = {**os.environ, "TOLLHOUSE_DATA_DIR": str(settings.data_dir)}
         nats_url, url = settings.nats_url, settings.database_url
         if url is None:
             postgres = start_postgres(settings.data_dir, say)
@@ -251,18 +278,13 @@ def up(settings: Settings, say: Callable[[str], None]) -> None:
             supervisor.add(nats.process)
             nats_url = nats.url
             say("NATS is ready")
-        environment |= {"TOLLHOUSE_DATABASE_URL": url, "TOLLHOUSE_NATS_URL": nats_url}
-        _run_to_the_end([sys.executable, str(ROOT / "main.py"), "migrate", "--first"], environment)
-        descriptor = listener.fileno()
-        serving = [
-            ChildProcess(
-                f"serve {number}",
-                [sys.executable, ROOT / "main.py", "serve", "--fd", str(descriptor)],
-                env=environment,
-                pass_fds=[descriptor],
-            )
-            for number in range(1, settings.serve_processes + 1)
-        ]
+        environment = {
+            **os.environ,
+            "TOLLHOUSE_DATA_DIR": str(settings.data_dir),
+            "TOLLHOUSE_DATABASE_URL": url,
+            "TOLLHOUSE_NATS_URL": nats_url,
+        }
+        serving = _serving(settings, listener, environment, first=True)
         supervisor.add(*serving)
         supervisor.wait_until(lambda: answers(listener))
         supervisor.announce(http_url(listener), nats_url, url, serving)
@@ -271,14 +293,22 @@ def up(settings: Settings, say: Callable[[str], None]) -> None:
         say("stopping")
 
 
-def _run_to_the_end(words: list[str], environment: dict[str, str]) -> None:
-    # In a process of its own: what it imports would stay in the supervisor for months.
-    import subprocess
+def _serving(
+    settings: Settings, listener: socket.socket, environment: dict[str, str], *, first: bool
+) -> list[ChildProcess]:
+    from infra.embedded import ChildProcess
 
-    from infra.embedded import StartError
-
-    if subprocess.run(words, env=environment, check=False).returncode != 0:
-        raise StartError("the database could not be prepared; the reason stands above.")
+    descriptor = listener.fileno()
+    words = ["serve", "--fd", str(descriptor), *(["--first"] if first else [])]
+    return [
+        ChildProcess(
+            f"serve {number}",
+            [sys.executable, ROOT / "main.py", *words],
+            env=environment,
+            pass_fds=[descriptor],
+        )
+        for number in range(1, settings.serve_processes + 1)
+    ]
 
 
 class Wiring:
@@ -287,12 +317,12 @@ class Wiring:
     def up(self, say: Callable[[str], None]) -> None:
         up(load_settings(), say)
 
-    def serve(self, descriptor: int | None) -> None:
-        serve(load_settings(), descriptor)
+    def serve(self, descriptor: int | None, first: bool, say: Callable[[str], None]) -> None:
+        serve(load_settings(), descriptor, first, say)
 
-    def migrate(self, say: Callable[[str], None], first: bool) -> None:
+    def migrate(self, say: Callable[[str], None]) -> None:
         settings = load_settings()
-        migrate(settings, database_url(settings), say, first)
+        migrate(settings, database_url(settings), say)
 
     def opened(self) -> contextlib.AbstractAsyncContextManager[House]:
         settings = load_settings()

@@ -27,19 +27,19 @@ def up(context: typer.Context) -> None:
 def serve(
     context: typer.Context,
     fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+    first: Annotated[bool, typer.Option("--first", hidden=True)] = False,
 ) -> None:
     """Serve HTTP on a database that is there already (TOLLHOUSE_DATABASE_URL). Run as many
     as you like."""
-    context.obj.wiring.serve(fd)
+    context.obj.wiring.serve(fd, first, output.say)
 
 
 def migrate(
     context: typer.Context,
     json: Json = False,
-    first: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Bring the database to this version. Safe to run again, and by many at once."""
     done: list[str] = []
-    context.obj.wiring.migrate(done.append if json else output.say, first)
+    context.obj.wiring.migrate(done.append if json else output.say)
     if json:
         output.show_json({"done": done})

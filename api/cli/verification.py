@@ -2,7 +2,6 @@
 
 from typing import Annotated
 
-import httpx
 import msgspec
 import typer
 
@@ -54,6 +53,8 @@ def verify(
 
     Exit code 3 says that the key is not valid.
     """
+    import httpx  # here, because no other command has a use for it
+
     secret = input().strip() if key == "-" else key
     body: dict[str, object] = {"cost": cost}
     if audience is not None:

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -27,6 +28,30 @@ UP = "./tollhouse up"
 PORT = "8080"
 START_SECONDS = 90.0
 COMMAND_SECONDS = 60.0
+# For a bare machine without curl: what the transcript uses of it.
+CURL = """\
+import argparse, urllib.error, urllib.request
+options = argparse.ArgumentParser()
+options.add_argument("url")
+options.add_argument("-sS", action="store_true")
+options.add_argument("-X")
+options.add_argument("-H", action="append", default=[])
+options.add_argument("-d")
+options.add_argument("-w", default="")
+given = options.parse_args()
+request = urllib.request.Request(
+    given.url,
+    None if given.d is None else given.d.encode(),
+    dict(header.split(": ", 1) for header in given.H),
+    method=given.X,
+)
+try:
+    answer = urllib.request.urlopen(request)
+except urllib.error.HTTPError as error:
+    answer = error
+end = given.w.replace("%{http_code}", str(answer.status)).replace("\\\\n", "\\n")
+print(answer.read().decode() + end, end="")
+"""
 # One more line, where Postgres's user can't enter the folder of the tests.
 ELSEWHERE = "Postgres can't run as root, nor its user enter here"
 
@@ -131,6 +156,12 @@ def _place() -> Iterator[tuple[Path, dict[str, str], str]]:
         folder.chmod(0o755)  # Postgres's user has to enter it
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port = str(probe.getsockname()[1])
+        if shutil.which("curl") is None:
+            path = folder / "bin/curl"
+            path.parent.mkdir()
+            path.write_text(f"#!{sys.executable}\n{CURL}")
+            path.chmod(0o755)
+            kept["PATH"] = f"{path.parent}:{kept['PATH']}"
         own = {"TOLLHOUSE_DATA_DIR": str(folder / "data"), "TOLLHOUSE_HTTP_PORT": port}
         yield folder, {**kept, **own}, port
 

@@ -70,7 +70,10 @@ class Up:
 
     def _ready(self) -> bool:
         assert self.process.poll() is None, self.words()
-        return (self.data_dir / "up.json").exists()
+        try:
+            return bool(self.facts["pid"] == self.process.pid)  # not those of one that was killed
+        except (OSError, ValueError):
+            return False
 
     def words(self) -> str:
         """What it has said."""
