@@ -4,6 +4,7 @@ import msgspec
 
 from application.allowances import new_allowance, set_quota
 from application.deciding import (
+    ACCOUNT,
     API_KEY,
     Change,
     Context,
@@ -20,7 +21,7 @@ from application.rows import EntitlementRow, KeyDigestRow, Row
 from domain import allowances, api_keys, key_format
 from domain.allowances import Allowance, Quota
 from domain.api_keys import AmendApiKey, ApiKey, IssueApiKey
-from domain.errors import AccountNotActive, NotFound, NotPermitted
+from domain.errors import AccountNotActive, NotFound, NotPermitted, UnknownPlan
 
 
 class IssuedApiKey(msgspec.Struct, frozen=True):
@@ -63,7 +64,7 @@ async def issue(
         raise NotFound("account", command.account_id)
     if command.kind == "service" and not principal.is_staff:
         raise NotPermitted("staff")
-    account = ports.directory.account(command.account_id)
+    account = (await load(ports, ACCOUNT, command.account_id)).state
     if account is None:
         raise NotFound("account", command.account_id)
     if account.status != "active":
@@ -71,7 +72,9 @@ async def issue(
     if ports.policy.require_verified_email and not account.email_verified:
         raise AccountNotActive(account.id, "unverified")
     plan = ports.directory.plan(account.plan)
-    allowed = None if plan is None else plan.entitlements.keys
+    if plan is None:
+        raise UnknownPlan(account.plan)
+    allowed = plan.entitlements.keys
 
     if secret is None:
         entropy = ports.entropy(key_format.SECRET_BYTES)

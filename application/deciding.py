@@ -44,7 +44,7 @@ FOLLOWED: dict[type[Event], Noun[Any]] = {
 }
 """The nouns that the key directory holds, by the events that change them."""
 
-PrincipalKind = Literal["account", "service", "key", "operator", "system"]
+PrincipalKind = Literal["account", "service", "key", "operator", "system", "public"]
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +64,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
 
 OPERATOR = Principal(kind="operator", id="operator")
 SYSTEM = Principal(kind="system", id="system")
-PUBLIC = Principal(kind="system", id="public")
+PUBLIC = Principal(kind="public", id="public")
 
 
 class Idempotency(Protocol):

@@ -30,6 +30,7 @@ class Unreadable(msgspec.Struct, frozen=True):
     version: int
     name: str
     problem: str
+    account_id: str | None = None
 
 
 class Followed(NamedTuple):
@@ -148,7 +149,7 @@ class Directory(Protocol):
 
     def allowances(self, owner_id: str) -> Sequence[Allowance]: ...
 
-    async def catch_up(self, position: int, timeout: float) -> bool:
+    async def catch_up(self, position: int, patience_seconds: float) -> bool:
         """Wait until this position is applied; False if it takes longer."""
         ...
 

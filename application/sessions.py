@@ -6,7 +6,17 @@ from datetime import datetime, timedelta
 import msgspec
 
 from application.accounts import find
-from application.deciding import SESSION, Context, Principal, change, commit, fresh, new_id
+from application.deciding import (
+    ACCOUNT,
+    SESSION,
+    Context,
+    Principal,
+    change,
+    commit,
+    fresh,
+    load,
+    new_id,
+)
 from application.errors import Unauthenticated, WrongCredentials
 from application.ports import AccessClaims, Ports
 from application.rows import SessionRow
@@ -47,7 +57,7 @@ async def sign_in(
     hash = await ports.lookups.password_hash(account_id)
     if not await ports.passwords.verify(hash, password):
         raise WrongCredentials
-    account = ports.directory.account(account_id)
+    account = (await load(ports, ACCOUNT, account_id)).state
     if account is None:
         raise WrongCredentials
     if account.status != "active":

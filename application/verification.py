@@ -10,18 +10,25 @@ counter are answered at once, and their rows ride along with the next flush.
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from functools import lru_cache
-from typing import Any, Protocol
+from datetime import datetime
+from typing import Protocol
 
 import msgspec
 import structlog
 
+from application.batches import Batch, Labels, Waiting
 from application.errors import DirectoryStale, StoreUnavailable
 from application.ports import Counted, Digests, Directory, Flush, UsageLog
+from application.verdicts import (
+    QuotaState,
+    Verdict,
+    denial_of_the_unknown,
+    resets_at,
+    verdict_on,
+)
 from domain import allowances, key_format
 from domain.allowances import Allowance, Window
-from domain.api_keys import ApiKey, Environment, Scalar
+from domain.api_keys import ApiKey
 from domain.event import Metadata
 from domain.verification import STALE, Code, VerificationsCounted, judge
 
@@ -34,116 +41,12 @@ STALE_TRIES = 25
 MAX_ROWS_BEHIND = 200_000
 
 
-class QuotaState(msgspec.Struct, frozen=True):
-    """One quota as it stood after (or, refused, at) a verification."""
-
-    name: str
-    scope: allowances.Scope
-    limit: int | None
-    used: int
-    remaining: int | None
-    period: allowances.Period
-    resets_at: str | None
-
-
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to a verification. `quotas` is empty where no counter was asked."""
-
-    valid: bool
-    code: Code
-    verification_id: str
-    request_id: str
-    key_id: str | None = None
-    name: str | None = None
-    account_id: str | None = None
-    username: str | None = None
-    external_id: str | None = None
-    audience: str | None = None
-    environment: Environment | None = None
-    plan: str | None = None
-    permissions: Sequence[str] = ()
-    roles: Sequence[str] = ()
-    metadata: dict[str, Scalar] | None = None
-    expires_at: str | None = None
-    quotas: list[QuotaState] = []
-    credits: None = None
-    rate_limits: list[None] = []
-    position: str
-
-
-class Labels(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a caller says of a verification, for analytics."""
-
-    tags: tuple[str, ...] = ()
-    resource: str | None = None
-    model: str | None = None
-
-
-NO_LABELS = Labels()
-
-
 class KeyDirectory(Directory, Protocol):
     """The directory, with the look-ups that only verification needs."""
 
     def find(self, digests: Sequence[bytes]) -> ApiKey | None: ...
 
     def fresh(self, max_staleness_seconds: float) -> bool: ...
-
-
-class _Waiting:
-    """A row of a batch that waits for its counters."""
-
-    __slots__ = ("allowances", "answer", "cost", "row")
-
-    def __init__(
-        self, row: int, rules: tuple[Allowance, ...], cost: int, answer: "asyncio.Future[Any]"
-    ) -> None:
-        self.row = row
-        self.allowances = rules
-        self.cost = cost
-        self.answer = answer
-
-
-class _Batch:
-    """Verifications in columns, as the usage event has them; and who waits for which row."""
-
-    def __init__(self, stream: str, version: int) -> None:
-        self.version = version
-        self.prefix = f"ver_{stream.removeprefix('usage_')}_{version}_"
-        self.keys: dict[str, int] = {}
-        self.accounts: dict[str, int] = {}
-        self.at_us: list[int] = []
-        self.key: list[int] = []
-        self.account: list[int] = []
-        self.code: list[str] = []
-        self.cost: list[int] = []
-        self.judged_at: list[tuple[int, int]] = []
-        self.labels: dict[str, dict[str, Any]] = {}
-        self.waiting: list[_Waiting] = []
-
-    def add(self, key: ApiKey | None, code: Code, cost: int, labels: Labels, position: int) -> int:
-        """Append a row; answers its number."""
-        row = len(self.code)
-        if not self.judged_at or self.judged_at[-1][1] != position:
-            self.judged_at.append((row, position))
-        self.at_us.append(time.time_ns() // 1000)
-        if key is None:
-            self.key.append(-1)
-            self.account.append(-1)
-        else:
-            self.key.append(self.keys.setdefault(key.id, len(self.keys)))
-            self.account.append(self.accounts.setdefault(key.account_id, len(self.accounts)))
-        self.code.append(code)
-        self.cost.append(cost)
-        if labels is not NO_LABELS and labels != NO_LABELS:
-            self.labels[str(row)] = msgspec.to_builtins(labels)
-        return row
-
-    def disown(self) -> None:
-        """Give up on everybody who waits: their rows stay, and take nothing."""
-        for waiting in self.waiting:
-            self.code[waiting.row] = "UNAVAILABLE"
-        self.waiting = []
 
 
 class Verifier:
@@ -169,7 +72,7 @@ class Verifier:
         self._log_id = log_id
         self._max_staleness = max_staleness_seconds
         self._clock = clock
-        self._open = _Batch(stream, 1)
+        self._open = Batch(stream, 1)
         self._wanted = asyncio.Event()
         self._down = False
         self._clock_offset_us: int | None = None
@@ -224,7 +127,7 @@ class Verifier:
                 asyncio.get_running_loop().create_future()
             )
             row = batch.add(key, code, cost, labels, directory.position)
-            batch.waiting.append(_Waiting(row, rules, cost, answer))
+            batch.waiting.append(Waiting(row, rules, cost, answer))
             self._wanted.set()
             refused, quotas = await answer
             if refused != STALE:
@@ -260,22 +163,22 @@ class Verifier:
         batch = self._open
         if not batch.code:
             return
-        self._open = _Batch(self._stream, batch.version + 1)
+        self._open = Batch(self._stream, batch.version + 1)
         try:
             counted = await self._count(batch)
         except StoreUnavailable as error:
             await self._recover(batch, error)
         except asyncio.CancelledError:
-            _fail(batch, StoreUnavailable("counting was stopped"))
+            batch.fail(StoreUnavailable("counting was stopped"))
             raise
         except Exception as error:
             # Whatever it was, nobody may be left waiting, and the process goes on.
             log.exception("a flush failed", version=batch.version)
-            _fail(batch, StoreUnavailable(str(error)))
+            batch.fail(StoreUnavailable(str(error)))
         else:
             self._settle(batch, counted)
 
-    async def _count(self, batch: _Batch) -> Counted:
+    async def _count(self, batch: Batch) -> Counted:
         if self._clock_offset_us is None:
             self._clock_offset_us = await self._usage.now_us() - time.monotonic_ns() // 1000
         flush = self._prepare(batch, time.monotonic_ns() // 1000 + self._clock_offset_us)
@@ -285,7 +188,7 @@ class Verifier:
         self._clock_offset_us = counted.now_us - time.monotonic_ns() // 1000
         return counted
 
-    def _prepare(self, batch: _Batch, now_us: int) -> Flush:
+    def _prepare(self, batch: Batch, now_us: int) -> Flush:
         rules: dict[int, Allowance] = {}
         for waiting in batch.waiting:
             for each in waiting.allowances:
@@ -328,7 +231,7 @@ class Verifier:
             takes=takes,
         )
 
-    def _settle(self, batch: _Batch, counted: Counted) -> None:
+    def _settle(self, batch: Batch, counted: Counted) -> None:
         """Answer everybody, replaying the batch in its order for what each had left."""
         counters = sorted(
             {each.counter_id for waiting in batch.waiting for each in waiting.allowances}
@@ -358,7 +261,7 @@ class Verifier:
             if not waiting.answer.done():
                 waiting.answer.set_result((reason, quotas))
 
-    async def _recover(self, batch: _Batch, error: StoreUnavailable) -> None:
+    async def _recover(self, batch: Batch, error: StoreUnavailable) -> None:
         """Refuse who waits, then settle this version of the stream before any other.
 
         Whether it was committed isn't known. The event store lets one event in for each
@@ -367,10 +270,10 @@ class Verifier:
         self._down = True
         self._clock_offset_us = None
         log.warning("counting is down", error=str(error))
-        _fail(batch, error)
+        batch.fail(error)
         batch.disown()
         while not self._stopping:
-            _fail(self._open, error)
+            self._open.fail(error)
             self._open.disown()
             try:
                 await self._count(batch)
@@ -385,7 +288,7 @@ class Verifier:
 
     def _verdict(
         self,
-        batch: _Batch,
+        batch: Batch,
         row: int,
         key: ApiKey | None,
         code: Code,
@@ -396,49 +299,5 @@ class Verifier:
         verification_id = f"{batch.prefix}{row}"
         account = None if key is None else self._directory.account(key.account_id)
         if key is None or account is None:
-            return Verdict(
-                valid=False,
-                code=code,
-                verification_id=verification_id,
-                request_id=request_id,
-                position=position,
-            )
-        return Verdict(
-            valid=code == "VALID",
-            code=code,
-            verification_id=verification_id,
-            request_id=request_id,
-            key_id=key.id,
-            name=key.name,
-            account_id=key.account_id,
-            username=account.username,
-            external_id=key.external_id,
-            audience=key.audience,
-            environment=key.environment,
-            plan=account.plan,
-            permissions=key.permissions,
-            roles=account.roles,
-            metadata=key.metadata,
-            expires_at=None if key.expires_at is None else _rfc3339(int(key.expires_at)),
-            quotas=quotas,
-            position=position,
-        )
-
-
-@lru_cache(maxsize=4096)
-def resets_at(period: allowances.Period, window_start: int) -> str | None:
-    """When the window that begins there ends; None for a lifetime."""
-    if period == "lifetime":
-        return None
-    return _rfc3339(allowances.window(period, window_start).end // 1_000_000)
-
-
-@lru_cache(maxsize=4096)
-def _rfc3339(unix_seconds: int) -> str:
-    return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _fail(batch: _Batch, error: Exception) -> None:
-    for waiting in batch.waiting:
-        if not waiting.answer.done():
-            waiting.answer.set_exception(error)
+            return denial_of_the_unknown(code, verification_id, request_id, position)
+        return verdict_on(key, account, code, quotas, verification_id, request_id, position)

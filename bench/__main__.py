@@ -11,7 +11,7 @@ from rich.console import Console
 
 from bench import report, small, speed
 from bench.exact import Exact, simultaneous
-from bench.ground import ground
+from bench.ground import end_by_signal, ground
 from bench.load import WrkMissing, require_wrk
 from bench.machine import busy_share, described, spread_cores
 from infra.embedded import StartError
@@ -93,4 +93,5 @@ def write(path: Path | None, found: msgspec.Struct) -> None:
 
 
 if __name__ == "__main__":
+    end_by_signal()
     app()

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from bench.counts import Counts, counts
 from bench.crowd import Crowd
-from bench.ground import environment, settings_of, temporary_folder
+from bench.ground import end_by_signal, environment, settings_of, temporary_folder
 from bench.seeding import SeededKey, seed
 from bench.small import address, running, up_file
 from domain.allowances import Quota
@@ -40,6 +40,7 @@ def main(
     postgres: Annotated[bool, typer.Option(help="Kill Postgres instead of serve.")] = False,
 ) -> None:
     """Kill at random under load; exit code 1 if anything was oversold, lost or came back."""
+    end_by_signal()
     chosen = seed if seed is not None else int.from_bytes(os.urandom(4), "big")
     console.print(
         f"{CLIENTS} clients, {PROCESSES} serve processes, limit {limit:,}, {seconds:.0f} s;"
@@ -70,7 +71,7 @@ async def _run(
         position = f"{house.ports.store.log_id}:{made.position}"
     key = made.keys[0]
     crowd = Crowd(address(data_dir, "http_url"), key.secret, CLIENTS, position)
-    crowd.start(pace=limit / (0.7 * seconds) / CLIENTS)
+    crowd.start(pace=limit / (0.5 * seconds) / CLIENTS)
     kills, recoveries = await _kill(data_dir, crowd, seconds, postgres, chance)
     denied_at = crowd.denied_at
     await crowd.until_denied(120)
@@ -96,7 +97,8 @@ async def _kill(
 ) -> tuple[int, list[float]]:
     """Kill until the time is over; how often, and how long until it counted again each time."""
     deadline = time.monotonic() + seconds
-    kills, recoveries = 0, []
+    kills = 0
+    recoveries: list[float] = []
     while True:
         pause = _pause(postgres) * chance.uniform(0.75, 1.25)
         if time.monotonic() + pause > deadline:

@@ -90,6 +90,16 @@ def busy_share(seconds: float) -> float:
     return 1 - (spent[3] + spent[4]) / max(sum(spent), 1)
 
 
+def wait_for_quiet(most_busy: float, seconds: float) -> float:
+    """Until the rest of the machine is that quiet, or the time is over; how busy it was then."""
+    deadline = time.monotonic() + seconds
+    while True:
+        busy = busy_share(0.5)
+        if busy <= most_busy or time.monotonic() > deadline:
+            return busy
+        time.sleep(0.5)
+
+
 def described() -> str:
     """The machine in a line."""
     names = [

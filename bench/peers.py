@@ -17,7 +17,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from api.http.verify_lane import PATH, VerifyRequest
 from api.http.wire import BoundedHttp
-from application.verification import QuotaState, Verdict
+from application.verdicts import QuotaState, Verdict
 from infra.http_server import http_server
 
 READY_PATH = "/ready"

@@ -32,11 +32,16 @@ def show_speed(console: Console, speed: Speed) -> None:
         console.print(f"checked apart: {case}: {answers}")
     by = {(row.case, row.connections): row for row in speed.rows}
     for connections, aim in ((32, 1.2), (128, 1.8)):
-        ratio = by[SPREAD, connections].ratio_to_typed
+        ratio, quiet = (
+            by[SPREAD, connections].ratio_to_typed,
+            by[SPREAD, connections].quiet_ratio,
+        )
         hot = by[HOT, connections].per_second / by[SPREAD, connections].per_second
         console.print(
             f"at {connections}: {ratio:.2f} x typed (aim {aim}: {_word(ratio >= aim)}),"
-            f" hot key {hot:.2f} x spread"
+            f" hot key {hot:.2f} x spread;"
+            f" {by[SPREAD, connections].quiet_rounds} rounds began on a quiet machine"
+            + (f", in those {quiet:.2f} x" if quiet is not None else "")
         )
     p99 = by[SPREAD, 32].p99_ms
     console.print(f"p99 at 32: {p99:.2f} ms (aim: below 10 ms: {_word(p99 < 10)})")

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from bench.ground import (
 )
 from bench.machine import pss_mib, tree, words
 from infra.embedded import StartError
+from infra.embedded.child import die_with_parent
 
 MOST_MIB = 250
 MOST_SECONDS = 3.0
@@ -62,6 +64,7 @@ def running(data_dir: Path, **settings: str) -> Iterator[tuple[subprocess.Popen[
             cwd=ROOT,
             stdout=output,
             stderr=output,
+            preexec_fn=die_with_parent(signal.SIGTERM, os.getpid()),
         )
     try:
         try:

@@ -11,13 +11,15 @@ import msgspec
 from bench.counts import counts
 from bench.ground import SERVICE_KEY, Ground, Server, serving, tollhouse
 from bench.load import Measured, load
-from bench.machine import Cores, cpu_seconds, pss_mib
+from bench.machine import Cores, cpu_seconds, pss_mib, wait_for_quiet
 from bench.peers import READY_PATH
 from bench.seeding import Seeded, seed
 from domain.allowances import Quota
 from main import opened
 
 CONNECTIONS = (32, 128)
+QUIET = 0.15  # of all cores: what else may run when a round begins
+WAIT_SECONDS = 20  # for that; then it begins all the same, and says so
 WARM_UP_SECONDS = 2
 CHECK_SECONDS = 1
 OWNERS = 200
@@ -42,13 +44,17 @@ class Round(msgspec.Struct, frozen=True):
     case: str
     connections: int
     number: int
+    busy_before: float
     load: Measured
     cpu_us_per_request: float
     pss_mib: float
 
 
 class Row(msgspec.Struct, frozen=True):
-    """All rounds of a case in a line: medians, and the range of the rate."""
+    """All rounds of a case in a line: medians, and the range of the rate.
+
+    `quiet_ratio` is the ratio of those rounds alone that began on a quiet machine.
+    """
 
     case: str
     connections: int
@@ -61,6 +67,8 @@ class Row(msgspec.Struct, frozen=True):
     cpu_us_per_request: float
     pss_mib: float
     failed: int
+    quiet_rounds: int
+    quiet_ratio: float | None
 
 
 class Speed(msgspec.Struct, frozen=True):
@@ -104,9 +112,10 @@ def measure(
         for number in range(rounds):
             say(f"round {number + 1} of {rounds}")
             for connections in CONNECTIONS:
+                busy = wait_for_quiet(QUIET, WAIT_SECONDS)
                 # Each round begins with another one: none is always the first after a pause.
                 for case in (*cases[number % 4 :], *cases[: number % 4]):
-                    found.append(_round(case, connections, number, seconds, cores))
+                    found.append(_round(case, connections, number, seconds, cores, busy))
     after = counts(on.database_url)
     own = {key.counter_id for key in keys.keys}
     return Speed(
@@ -143,14 +152,16 @@ def _cases(on: Ground, keys: Seeded, cores: Cores) -> Iterator[list[Case]]:
         ]
 
 
-def _round(case: Case, connections: int, number: int, seconds: float, cores: Cores) -> Round:
+def _round(
+    case: Case, connections: int, number: int, seconds: float, cores: Cores, busy: float
+) -> Round:
     pid = case.server.process.pid
     before = cpu_seconds(pid)
     url = case.server.url + PATH
     measured = load(url, case.keys, SERVICE_KEY, connections, seconds, cores.load)
     used = cpu_seconds(pid) - before
     cpu_us = used * 1_000_000 / max(measured.requests, 1)
-    return Round(case.name, connections, number, measured, cpu_us, pss_mib(pid))
+    return Round(case.name, connections, number, busy, measured, cpu_us, pss_mib(pid))
 
 
 def _rows(rounds: list[Round]) -> list[Row]:
@@ -165,6 +176,7 @@ def _rows(rounds: list[Round]) -> list[Row]:
             mine = [r for r in rounds if (r.case, r.connections) == (case, connections)]
             rates = [each.load.per_second for each in mine]
             ratios = [each.load.per_second / typed[connections, each.number] for each in mine]
+            quiet = [r for r, each in zip(ratios, mine, strict=True) if each.busy_before <= QUIET]
             rows.append(
                 Row(
                     case=case,
@@ -178,6 +190,8 @@ def _rows(rounds: list[Round]) -> list[Row]:
                     cpu_us_per_request=median(each.cpu_us_per_request for each in mine),
                     pss_mib=max(each.pss_mib for each in mine),
                     failed=sum(each.load.refused + each.load.broken for each in mine),
+                    quiet_rounds=len(quiet),
+                    quiet_ratio=median(quiet) if quiet else None,
                 )
             )
     return rows

@@ -1,7 +1,7 @@
 """API keys: named, revocable access. The secret is shown once; only its digest is kept."""
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal, assert_never
 
 import msgspec
@@ -14,8 +14,18 @@ Environment = Literal["live", "test"]
 Scalar = str | int | float | bool | None
 
 SERVICE_PERMISSIONS = frozenset(
-    "keys.verify keys.issue keys.manage accounts.manage quotas.read credits.spend "
-    "messages.log tokens.introspect tokens.revoke events.read".split()
+    {
+        "accounts.manage",
+        "credits.spend",
+        "events.read",
+        "keys.issue",
+        "keys.manage",
+        "keys.verify",
+        "messages.log",
+        "quotas.read",
+        "tokens.introspect",
+        "tokens.revoke",
+    }
 )
 """What a service key may be permitted; a standard key's permissions are its owner's words."""
 
@@ -143,10 +153,10 @@ class AmendApiKey(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str | msgspec.UnsetType = msgspec.UNSET
     permissions: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
-    expires_at: datetime | None | msgspec.UnsetType = msgspec.UNSET
+    expires_at: datetime | msgspec.UnsetType | None = msgspec.UNSET
     metadata: dict[str, Scalar] | msgspec.UnsetType = msgspec.UNSET
     tags: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
-    external_id: str | None | msgspec.UnsetType = msgspec.UNSET
+    external_id: str | msgspec.UnsetType | None = msgspec.UNSET
     enabled: bool | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -252,8 +262,8 @@ def checked_expiry(expires_at: datetime | None, now: datetime) -> datetime | Non
         return None
     if expires_at.tzinfo is None:
         raise InvalidCommand("expires_at", "needs a time zone, as in 2030-01-31T00:00:00Z")
-    if expires_at <= now:
-        raise InvalidCommand("expires_at", "must be in the future")
+    if not now < expires_at < datetime(9000, 1, 1, tzinfo=UTC):
+        raise InvalidCommand("expires_at", "must be in the future, and before the year 9000")
     return expires_at
 
 

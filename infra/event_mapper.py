@@ -117,8 +117,11 @@ class EventMapper:
 
 
 def account_of(state: bytes) -> str | None:
-    """Whose event these stored bytes are."""
-    return _STORED.decode(state).account
+    """Whose event these stored bytes are, as far as they can be read."""
+    try:
+        return _STORED.decode(state).account
+    except (msgspec.MsgspecError, ValueError):
+        return None
 
 
 def _present(struct: msgspec.Struct, fields: tuple[str, ...]) -> dict[str, Any]:

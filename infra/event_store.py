@@ -23,7 +23,7 @@ from application.ports import AnswerExists, Followed, Unreadable
 from application.rows import ClaimRow, DataKeyRow, EntitlementRow, Row
 from domain.errors import EntitlementExceeded, Taken
 from domain.event import Metadata, NewEvent, Recorded
-from infra.event_mapper import CannotDecode, EventMapper
+from infra.event_mapper import CannotDecode, EventMapper, account_of
 from infra.postgres.connection import SCHEMA, answering, connect, parameters
 from infra.postgres.rows import statement
 from infra.vault import MasterKeyVault
@@ -142,7 +142,7 @@ class PostgresEventStore:
         try:
             return self._mapper.decode(position, stream, version, name, state)
         except CannotDecode as error:
-            return Unreadable(position, stream, version, name, str(error))
+            return Unreadable(position, stream, version, name, str(error), account_of(state))
 
     async def _in_thread(self, call: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)

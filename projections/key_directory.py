@@ -75,6 +75,10 @@ class KeyDirectory:
                 problem=recorded.problem,
             )
             self._closed.add(recorded.stream)
+            if recorded.name.startswith("allowance.") and recorded.account_id is not None:
+                # A rule that can't be read might be one that limits: whoever it is for is
+                # refused rather than let through unmetered.
+                self._closed.add(recorded.account_id)
         self._position = recorded.position
         for waiter in [each for each in self._waiters if each[0] <= self._position]:
             self._waiters.remove(waiter)
@@ -85,14 +89,14 @@ class KeyDirectory:
         """Whether the end of the log was reached that recently."""
         return time.monotonic() - self.confirmed_at <= max_staleness_seconds
 
-    async def catch_up(self, position: int, timeout: float) -> bool:
+    async def catch_up(self, position: int, patience_seconds: float) -> bool:
         """Wait until this position is applied; False if it takes longer."""
         if self._position >= position:
             return True
         reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append((position, reached))
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(patience_seconds):
                 await reached
         except TimeoutError:
             self._waiters = [each for each in self._waiters if each[1] is not reached]

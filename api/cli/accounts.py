@@ -7,7 +7,7 @@ import typer
 from api.cli import output
 from api.cli.running import Json
 from application import accounts
-from application.accounts import Registered, RegisterAccount
+from application.accounts import RegisterAccount, Registered
 from application.ports import Ports
 from domain.accounts import ROLES, Account
 from domain.errors import NotFound

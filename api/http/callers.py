@@ -63,6 +63,7 @@ def principal(
     secret = credential(headers)
     if secret is None:
         raise Unauthenticated("no credential")
+    verifier.require_fresh()  # else a token or key that has ended might still look alive
     if is_access_token(secret):
         return principal_of_token(ports, secret, now)
     return principal_of_key(verifier, verifier.resolve(secret))

@@ -44,8 +44,9 @@ _JSON = (b"content-type", b"application/json")
 class Door:
     """Every request gets an id, bounds, strict input, safe headers and one log line.
 
-    `lane` answers POST at `lane_path` with the body of a 200, `inner` everything else. `scope["state"]["request_id"]`
-    holds the id for both. Whatever escapes them becomes a problem document by the one table.
+    `lane` answers POST at `lane_path` with the body of a 200, `inner` everything else.
+    `scope["state"]["request_id"]` holds the id for both. Whatever escapes them becomes a problem
+    document by the one table.
     `log_lane` adds the lane's requests to the log (at debug level); they are not there otherwise.
     """
 

@@ -8,8 +8,8 @@ strict bodies, caller checks, positions, request ids; the door in front bounds t
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 from litestar.types import HTTPScope, Receive
+from msgspec import Meta
 
 from api.http.callers import credential, is_access_token, principal_of_key
 from api.http.positions import MIN_POSITION, await_position
@@ -17,9 +17,10 @@ from api.http.problems import HttpProblem
 from api.http.request_body import body_limit, collect_body
 from api.http.strict_json import decode
 from api.http.wire import direct_of
+from application.batches import NO_LABELS, Labels
 from application.errors import Unauthenticated
 from application.ports import Directory
-from application.verification import NO_LABELS, Labels, Verifier
+from application.verification import Verifier
 from domain.allowances import MAX_AMOUNT
 from domain.api_keys import ApiKey
 from domain.errors import NotPermitted

@@ -2,7 +2,7 @@
 
 from api.http.operation import Operation
 from api.http.verify_lane import VerifyRequest
-from application.verification import Verdict
+from application.verdicts import Verdict
 
 VERIFY = Operation(
     id="verify_key",

@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
+from application.batches import NO_LABELS, Labels
 from application.deciding import FOLLOWED
 from application.errors import DirectoryStale, StoreUnavailable
-from application.verification import NO_LABELS, Labels, Verdict, Verifier
+from application.verdicts import Verdict
+from application.verification import Verifier
 from domain import key_format
 from domain.allowances import Allowance, AllowanceSet, Period
 from domain.api_keys import ApiKey

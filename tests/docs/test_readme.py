@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import click
 import pytest
 import typer
 
@@ -221,8 +220,8 @@ def test_every_command_of_the_readme_exists_and_every_command_is_in_the_readme()
     assert written == {f"./tollhouse {path}" for path in _paths(typer.main.get_command(build()))}
 
 
-def _paths(command: click.Command, before: str = "") -> Iterator[str]:
-    inner = getattr(command, "commands", None)
+def _paths(command: object, before: str = "") -> Iterator[str]:
+    inner: dict[str, object] | None = getattr(command, "commands", None)
     if inner is None:
         yield before
         return

@@ -251,6 +251,7 @@ BEGIN
     IF NOT pg_try_advisory_xact_lock(hashtextextended(encode(p_digest, 'hex'), 0)) THEN
         RAISE EXCEPTION 'in flight' USING ERRCODE = 'TH002';
     END IF;
+    DELETE FROM answers WHERE digest = p_digest AND answered_at <= now() - interval '7 days';
     INSERT INTO answers (digest, body_digest, answer, stream_id, version)
     VALUES (p_digest, p_body_digest, p_answer, p_stream, p_version);
 END

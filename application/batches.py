@@ -1,0 +1,84 @@
+"""Batches: verifications in columns, as their usage event will have them."""
+
+import asyncio
+import time
+from typing import Any
+
+import msgspec
+
+from domain.allowances import Allowance
+from domain.api_keys import ApiKey
+from domain.verification import Code
+
+
+class Labels(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a caller says of a verification, for analytics."""
+
+    tags: tuple[str, ...] = ()
+    resource: str | None = None
+    model: str | None = None
+
+
+NO_LABELS = Labels()
+
+
+class Waiting:
+    """A row of a batch that waits for its counters."""
+
+    __slots__ = ("allowances", "answer", "cost", "row")
+
+    def __init__(
+        self, row: int, rules: tuple[Allowance, ...], cost: int, answer: "asyncio.Future[Any]"
+    ) -> None:
+        self.row = row
+        self.allowances = rules
+        self.cost = cost
+        self.answer = answer
+
+
+class Batch:
+    """Verifications in columns, as the usage event has them; and who waits for which row."""
+
+    def __init__(self, stream: str, version: int) -> None:
+        self.version = version
+        self.prefix = f"ver_{stream.removeprefix('usage_')}_{version}_"
+        self.keys: dict[str, int] = {}
+        self.accounts: dict[str, int] = {}
+        self.at_us: list[int] = []
+        self.key: list[int] = []
+        self.account: list[int] = []
+        self.code: list[str] = []
+        self.cost: list[int] = []
+        self.judged_at: list[tuple[int, int]] = []
+        self.labels: dict[str, dict[str, Any]] = {}
+        self.waiting: list[Waiting] = []
+
+    def add(self, key: ApiKey | None, code: Code, cost: int, labels: Labels, position: int) -> int:
+        """Append a row; answers its number."""
+        row = len(self.code)
+        if not self.judged_at or self.judged_at[-1][1] != position:
+            self.judged_at.append((row, position))
+        self.at_us.append(time.time_ns() // 1000)
+        if key is None:
+            self.key.append(-1)
+            self.account.append(-1)
+        else:
+            self.key.append(self.keys.setdefault(key.id, len(self.keys)))
+            self.account.append(self.accounts.setdefault(key.account_id, len(self.accounts)))
+        self.code.append(code)
+        self.cost.append(cost)
+        if labels is not NO_LABELS and labels != NO_LABELS:
+            self.labels[str(row)] = msgspec.to_builtins(labels)
+        return row
+
+    def fail(self, error: Exception) -> None:
+        """Tell everybody who waits that it did not work."""
+        for waiting in self.waiting:
+            if not waiting.answer.done():
+                waiting.answer.set_exception(error)
+
+    def disown(self) -> None:
+        """Give up on everybody who waits: their rows stay, and take nothing."""
+        for waiting in self.waiting:
+            self.code[waiting.row] = "UNAVAILABLE"
+        self.waiting = []
