@@ -221,3 +221,16 @@ def test_what_is_kept_opens_with_the_idempotency_key_only() -> None:
     )
     assert len({each.digest for each in (ticket, *others)}) == 4
     assert ticket.record(answer, "key_1", 1).answer != row.answer
+
+
+async def test_after_seven_days_the_key_may_be_used_again(
+    client: httpx.AsyncClient, people: People, house: House
+) -> None:
+    headers = {**await people.user(), HEADER: "old"}
+    first = await client.post(KEYS, json={"name": "first"}, headers=headers)
+    await house.lookups._rows(
+        "UPDATE answers SET answered_at = now() - interval '8 days' RETURNING 1", ()
+    )
+    second = await client.post(KEYS, json={"name": "second"}, headers=headers)
+    assert (first.status_code, second.status_code) == (201, 201), second.text
+    assert second.json()["name"] == "second"

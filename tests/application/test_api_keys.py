@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from application import api_keys
-from application.deciding import OPERATOR, Principal
+from application.deciding import OPERATOR, PUBLIC, Principal
 from application.errors import VersionConflict
 from application.ports import EventStore
 from application.rows import Row
@@ -22,6 +22,7 @@ from domain.errors import (
     NotFound,
     NotPermitted,
     Taken,
+    UnknownPlan,
 )
 from domain.event import Metadata, NewEvent
 from infra.postgres.connection import conninfo
@@ -260,3 +261,15 @@ async def test_refused_key_leaves_no_row_behind(house: House, database_url: str)
 
     assert count("key_digests") == (5,)
     assert count("counters") == (6,)  # the account's own is one
+
+
+async def test_an_account_on_a_plan_that_nobody_knows_gets_no_key(database_url: str) -> None:
+    async with opened(database_url) as house:
+        account = await house.account()
+        house.directory._plans.clear()
+        with pytest.raises(UnknownPlan):
+            await house.key(account)
+
+
+def test_the_public_is_not_staff() -> None:
+    assert not PUBLIC.is_staff

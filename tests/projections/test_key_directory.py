@@ -231,3 +231,10 @@ async def test_key_revoked_in_one_process_is_refused_by_another_within_a_second(
             await asyncio.sleep(0.002)
         own = judge(one.directory.find(digests), account, None, 0.0)
         assert own == "REVOKED"  # whoever did it sees it at once
+
+
+def test_a_rule_that_cannot_be_read_refuses_its_account_instead_of_letting_it_through() -> None:
+    directory = given(ACCOUNT, KEY)
+    directory.apply(Unreadable(3, "alw_1", 1, "allowance.set.v9", "from the future", "acct_1"))
+    found = directory.find(DIGESTS.candidates("a secret"))
+    assert judge(found, directory.account("acct_1"), None, 0.0) == "NOT_FOUND"
