@@ -8,7 +8,8 @@ from application.deciding import SYSTEM, Context
 from application.plans import publish_shipped
 from application.ports import Ports
 from domain import accounts, plans
-from domain.api_keys import SERVICE_PERMISSIONS, IssueApiKey
+from domain.api_key_rules import SERVICE_PERMISSIONS
+from domain.api_keys import IssueApiKey
 from domain.errors import NotFound, Taken
 
 FIRST_ADMIN = "first_admin"

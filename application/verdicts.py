@@ -8,7 +8,8 @@ import msgspec
 
 from domain import allowances
 from domain.accounts import Account
-from domain.api_keys import ApiKey, Environment, Scalar
+from domain.api_key_rules import Scalar
+from domain.api_keys import ApiKey, Environment
 from domain.verification import Code
 
 

@@ -51,6 +51,8 @@ def environment(data_dir: Path, **more: str) -> dict[str, str]:
         "TOLLHOUSE_SERVICE_KEY": SERVICE_KEY,
         "TOLLHOUSE_HTTP_PORT": "0",
     }
+    # Where it is set, each start compiles all of our files again; nobody's servers run like that.
+    mine.pop("PYTHONDONTWRITEBYTECODE", None)
     return {**mine, **given, "PYTHONPATH": str(ROOT), **more}
 
 

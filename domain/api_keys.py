@@ -1,35 +1,24 @@
 """API keys: named, revocable access. The secret is shown once; only its digest is kept."""
 
-import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal, assert_never
 
 import msgspec
 
-from domain.errors import InvalidCommand, KeyRevoked
+from domain.api_key_rules import (
+    Kind,
+    Labels,
+    Scalar,
+    check_labels,
+    checked_audience,
+    checked_expiry,
+    checked_name,
+    checked_permissions,
+)
+from domain.errors import KeyRevoked
 from domain.event import Event
 
-Kind = Literal["standard", "service"]
 Environment = Literal["live", "test"]
-Scalar = str | int | float | bool | None
-
-SERVICE_PERMISSIONS = frozenset(
-    {
-        "accounts.manage",
-        "credits.spend",
-        "events.read",
-        "keys.issue",
-        "keys.manage",
-        "keys.verify",
-        "messages.log",
-        "quotas.read",
-        "tokens.introspect",
-        "tokens.revoke",
-    }
-)
-"""What a service key may be permitted; a standard key's permissions are its owner's words."""
-
-_PERMISSION = re.compile(r"[a-z0-9_-]+(?:[.:][a-z0-9_-]+)*")
 
 
 class ApiKeyIssued(Event, frozen=True, tag="api_key.issued.v1"):
@@ -126,14 +115,6 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     revoked_at: float | None = None
 
 
-class Labels(msgspec.Struct, frozen=True, kw_only=True):
-    """What an owner may write on a key to find it again. Not personal, and not secret."""
-
-    metadata: dict[str, Scalar] = {}
-    tags: tuple[str, ...] = ()
-    external_id: str | None = None
-
-
 class IssueApiKey(msgspec.Struct, frozen=True, kw_only=True):
     """The command behind POST /v1/keys; the secret's digest is made outside."""
 
@@ -223,70 +204,6 @@ def revoke(key: ApiKey) -> list[ApiKeyEvent]:
 def labels_of(key: ApiKey) -> Labels:
     """The labels that the key carries."""
     return Labels(metadata=key.metadata or {}, tags=key.tags, external_id=key.external_id)
-
-
-def checked_name(name: str) -> str:
-    """The name, trimmed: 1 to 100 characters."""
-    name = name.strip()
-    if not 1 <= len(name) <= 100 or not name.isprintable():
-        raise InvalidCommand("name", "1 to 100 printable characters")
-    return name
-
-
-def checked_audience(audience: str | None) -> str | None:
-    """The audience, 1 to 100 characters, or none."""
-    if audience is not None and not _fits(audience, 100):
-        raise InvalidCommand("audience", "1 to 100 characters, no NUL")
-    return audience
-
-
-def checked_permissions(permissions: tuple[str, ...], kind: Kind) -> tuple[str, ...]:
-    """The permissions, each once: at most 100; a service key's are from a fixed list."""
-    if len(permissions) > 100:
-        raise InvalidCommand("permissions", "at most 100")
-    for number, permission in enumerate(permissions):
-        if len(permission) > 100 or _PERMISSION.fullmatch(permission) is None:
-            raise InvalidCommand(
-                f"permissions[{number}]", "words of a-z 0-9 _ - joined by . or :, at most 100 long"
-            )
-        if kind == "service" and permission not in SERVICE_PERMISSIONS:
-            raise InvalidCommand(
-                f"permissions[{number}]", f"one of {' '.join(sorted(SERVICE_PERMISSIONS))}"
-            )
-    return tuple(dict.fromkeys(permissions))
-
-
-def checked_expiry(expires_at: datetime | None, now: datetime) -> datetime | None:
-    """An instant to come, with its time zone; or never."""
-    if expires_at is None:
-        return None
-    if expires_at.tzinfo is None:
-        raise InvalidCommand("expires_at", "needs a time zone, as in 2030-01-31T00:00:00Z")
-    if not now < expires_at < datetime(9000, 1, 1, tzinfo=UTC):
-        raise InvalidCommand("expires_at", "must be in the future, and before the year 9000")
-    return expires_at
-
-
-def check_labels(labels: Labels) -> None:
-    """At most 50 metadata fields and 50 tags; names up to 40, values up to 500 characters."""
-    if len(labels.metadata) > 50:
-        raise InvalidCommand("metadata", "at most 50 fields")
-    for field, value in labels.metadata.items():
-        if not _fits(field, 40):
-            raise InvalidCommand("metadata", "field names of 1 to 40 characters, no NUL")
-        if isinstance(value, str) and value and not _fits(value, 500):
-            raise InvalidCommand(f"metadata.{field}", "at most 500 characters, no NUL")
-        if isinstance(value, int) and abs(value) > 2**53 - 1:
-            raise InvalidCommand(f"metadata.{field}", "whole numbers up to 2^53 - 1; else a string")
-    if len(labels.tags) > 50 or not all(_fits(tag, 100) for tag in labels.tags):
-        raise InvalidCommand("tags", "at most 50, of 1 to 100 characters, no NUL")
-    if labels.external_id is not None and not _fits(labels.external_id, 200):
-        raise InvalidCommand("external_id", "1 to 200 characters, no NUL")
-
-
-def _fits(text: str, longest: int) -> bool:
-    # Postgres reads states as jsonb, which can't hold a NUL.
-    return 1 <= len(text) <= longest and "\0" not in text
 
 
 def evolve(state: ApiKey | None, event: ApiKeyEvent, at: datetime) -> ApiKey:

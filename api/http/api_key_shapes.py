@@ -11,7 +11,8 @@ from api.http.problems import HttpProblem
 from api.http.quotas import AllowanceAnswer
 from application.ports import Ports
 from domain.allowances import MAX_AMOUNT, Period, Quota, Scope
-from domain.api_keys import AmendApiKey, ApiKey, Environment, IssueApiKey, Kind, Labels, Scalar
+from domain.api_key_rules import Kind, Labels, Scalar
+from domain.api_keys import AmendApiKey, ApiKey, Environment, IssueApiKey
 
 Text = Annotated[str, msgspec.Meta(pattern=NO_NUL)]
 Metadata = dict[Text, Text | int | float | bool | None]

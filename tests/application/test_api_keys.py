@@ -14,7 +14,8 @@ from application.ports import EventStore
 from application.rows import Row
 from domain.accounts import Account
 from domain.allowances import Quota
-from domain.api_keys import AmendApiKey, IssueApiKey, Labels
+from domain.api_key_rules import Labels
+from domain.api_keys import AmendApiKey, IssueApiKey
 from domain.errors import (
     EntitlementExceeded,
     InvalidCommand,

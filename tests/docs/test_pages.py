@@ -80,6 +80,14 @@ def _declared(struct_type: type[msgspec.Struct]) -> dict[str, bool]:
     return {field.encode_name: field.encode_name in personal for field in fields}
 
 
+def test_the_glossary_leads_to_modules_that_exist() -> None:
+    """A word is where the page says it is."""
+    page = (ROOT / "docs/glossary.md").read_text("utf-8")
+    places = re.findall(r"`([a-z_]+/[a-z_/]*(?:\.py)?)`", page)
+    assert places
+    assert not [place for place in places if not (ROOT / place).exists()]
+
+
 def test_every_decision_record_is_in_the_index_and_has_its_four_parts() -> None:
     """Context, decision, consequences, when to revisit; numbered without a gap."""
     folder = ROOT / "docs/adr"

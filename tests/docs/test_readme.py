@@ -3,7 +3,6 @@
 import json
 import os
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
@@ -27,7 +26,7 @@ UP = "./tollhouse up"
 PORT = "8080"
 START_SECONDS = 90.0
 COMMAND_SECONDS = 60.0
-# For a bare machine without curl: what the transcript uses of it.
+# What the transcript uses of curl, for a bare machine that has none.
 CURL = """\
 import argparse, urllib.error, urllib.request
 options = argparse.ArgumentParser()
@@ -155,12 +154,12 @@ def _place() -> Iterator[tuple[Path, dict[str, str], str]]:
         folder.chmod(0o755)  # Postgres's user has to enter it
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port = str(probe.getsockname()[1])
-        if shutil.which("curl") is None:
-            path = folder / "bin/curl"
-            path.parent.mkdir()
-            path.write_text(f"#!{sys.executable}\n{CURL}")
-            path.chmod(0o755)
-            kept["PATH"] = f"{path.parent}:{kept['PATH']}"
+        tools = folder / "bin"
+        tools.mkdir()
+        kept["PATH"] = f"{kept.get('PATH', os.defpath)}:{tools}"
+        (tools / "python3").symlink_to(sys.executable)
+        (tools / "curl").write_text(f"#!{sys.executable}\n{CURL}")
+        (tools / "curl").chmod(0o755)
         own = {"TOLLHOUSE_DATA_DIR": str(folder / "data"), "TOLLHOUSE_HTTP_PORT": port}
         yield folder, {**kept, **own}, port
 

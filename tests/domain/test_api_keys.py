@@ -9,6 +9,7 @@ from hypothesis import given as forall
 from hypothesis import strategies as st
 
 from domain import api_keys
+from domain.api_key_rules import Labels
 from domain.api_keys import (
     AmendApiKey,
     ApiKey,
@@ -22,7 +23,6 @@ from domain.api_keys import (
     ApiKeyResumed,
     ApiKeyRevoked,
     IssueApiKey,
-    Labels,
 )
 from domain.errors import InvalidCommand, KeyRevoked
 
