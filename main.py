@@ -121,7 +121,7 @@ async def opened(settings: Settings, url: str, *, verifying: bool) -> AsyncItera
         clock=clock,
     )
     await lookups.open()
-    position = await load_states(url, directory.keep)
+    position = await load_states(url, directory.keep, directory.distrust)
     directory.start_at(position)
     following = asyncio.create_task(directory.run(store.follow(position)))
     counting = asyncio.create_task(verifier.run()) if verifying else None
@@ -229,12 +229,16 @@ async def _serve(
     from api.http.app import create_app
     from api.http.probe import ProcessProbe
     from api.http.wire import BoundedHttp
+    from infra.embedded import StartError
     from infra.http_server import http_server
     from infra.nats.connection import NatsLink
     from infra.running import running
 
     url = database_url(settings)
-    link = NatsLink(settings.nats_url or running(settings.data_dir)["nats_url"])
+    nats_url = settings.nats_url
+    if nats_url is None and settings.database_url is not None:
+        raise StartError("TOLLHOUSE_NATS_URL is not set: name the NATS server, as in nats://host.")
+    link = NatsLink(nats_url or running(settings.data_dir)["nats_url"])
     connecting = asyncio.create_task(link.run())
     async with opened(settings, url, verifying=True) as house:
         if first:
@@ -340,8 +344,9 @@ class Wiring:
         from infra.embedded import StartError
         from infra.postgres.migrate import MigrationError
         from infra.settings import SettingsError
+        from infra.vault import Unsealable
 
-        return StartError, SettingsError, MigrationError, StoreUnavailable
+        return StartError, SettingsError, MigrationError, StoreUnavailable, Unsealable
 
 
 def main() -> None:

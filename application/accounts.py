@@ -70,7 +70,7 @@ async def make_account(
     ports: Ports,
     context: Context,
     command: RegisterAccount,
-    claims: Sequence[tuple[str, bytes]] = (),
+    claims: Sequence[tuple[str, str]] = (),
 ) -> tuple[Registered, int]:
     """`register` without its policy; `claims` are further things that only it may hold."""
     address = names.email(command.email)
@@ -88,11 +88,15 @@ async def make_account(
         events.append(accounts.EmailVerified())
     events += [accounts.RoleGranted(role=role) for role in command.roles]
     registered = change(fresh(ACCOUNT, account_id), events, now, account_id)
-    claimed = [*claims, (names.EMAIL, ports.digests.claim(names.EMAIL, address))]
+    claimed = [*claims, (names.EMAIL, address)]
     if username is not None:
-        claimed.append((names.USERNAME, ports.digests.claim(names.USERNAME, username)))
+        claimed.append((names.USERNAME, username))
     rows: list[Row] = [
-        *(ClaimRow(kind, digest, account_id) for kind, digest in claimed),
+        *(
+            ClaimRow(kind, digest, account_id)
+            for kind, text in claimed
+            for digest in ports.digests.claims(kind, text)
+        ),
         ports.vault.new_data_key(account_id),
         PasswordRow(account_id, hash),
     ]
@@ -140,7 +144,7 @@ async def find(ports: Ports, name: str) -> str:
         if "@" not in name[1:]
         else (names.EMAIL, names.email(name))
     )
-    holder = await ports.lookups.claim_holder(kind, ports.digests.claim(kind, text))
+    holder = await ports.lookups.claim_holder(kind, ports.digests.claims(kind, text))
     if holder is None:
         raise NotFound("account", name)
     return holder

@@ -118,7 +118,7 @@ class UsageLog(Protocol):
 class Lookups(Protocol):
     """Rows that were right at commit, read by those who need no more than that."""
 
-    async def claim_holder(self, kind: str, digest: bytes) -> str | None: ...
+    async def claim_holder(self, kind: str, digests: Sequence[bytes]) -> str | None: ...
 
     async def password_hash(self, account_id: str) -> str | None: ...
 
@@ -168,7 +168,10 @@ class Digests(Protocol):
 
     def refresh_token(self, token: str) -> bytes: ...
 
-    def claim(self, kind: str, text: str) -> bytes: ...
+    def claims(self, kind: str, text: str) -> list[bytes]:
+        """The digests of a claim under every pepper in use: all are held, any finds it. So
+        nobody takes an address twice while the pepper rotates, whichever process is asked."""
+        ...
 
 
 class Passwords(Protocol):

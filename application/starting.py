@@ -49,8 +49,8 @@ async def has_admin(ports: Ports) -> bool:
 
 
 async def _admin_id(ports: Ports) -> str | None:
-    digest = ports.digests.claim(FIRST_ADMIN, FIRST_ADMIN)
-    return await ports.lookups.claim_holder(FIRST_ADMIN, digest)
+    digests = ports.digests.claims(FIRST_ADMIN, FIRST_ADMIN)
+    return await ports.lookups.claim_holder(FIRST_ADMIN, digests)
 
 
 async def _first_admin(ports: Ports, context: Context, email: str, password: str) -> bool:
@@ -63,9 +63,8 @@ async def _first_admin(ports: Ports, context: Context, email: str, password: str
         roles=(accounts.ADMIN,),
         email_verified=True,
     )
-    digest = ports.digests.claim(FIRST_ADMIN, FIRST_ADMIN)
     try:
-        await make_account(ports, context, command, claims=[(FIRST_ADMIN, digest)])
+        await make_account(ports, context, command, claims=[(FIRST_ADMIN, FIRST_ADMIN)])
     except Taken as taken:
         if taken.kind != FIRST_ADMIN:
             raise

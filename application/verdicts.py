@@ -88,7 +88,7 @@ def verdict_on(
         plan=account.plan,
         permissions=key.permissions,
         roles=account.roles,
-        metadata=key.metadata,
+        metadata=key.metadata or {},
         expires_at=None if key.expires_at is None else rfc3339(int(key.expires_at)),
         quotas=quotas,
         position=position,

@@ -77,7 +77,7 @@ def _account(
     shared, counter = new_allowance(
         ports, account_id, account_id, "shared", plan.entitlements.quota
     )
-    digest = ports.digests.claim(claims.EMAIL, address)
+    digest = ports.digests.claims(claims.EMAIL, address)[0]
     rows += [
         ports.vault.new_data_key(account_id),
         ClaimRow(claims.EMAIL, digest, account_id),

@@ -36,10 +36,6 @@ class EmailVerified(Event, frozen=True, tag="account.email_verified.v1"):
     """The address is known to reach its owner."""
 
 
-class PasswordSet(Event, frozen=True, tag="account.password_set.v1"):
-    """There is a new password; its hash is a row that goes with the account, not history."""
-
-
 class RoleGranted(Event, frozen=True, tag="account.role_granted.v1"):
     """The account may act in this role. Tokens from before end (`epoch`)."""
 
@@ -63,7 +59,6 @@ class AccountReinstated(Event, frozen=True, tag="account.reinstated.v1"):
 AccountEvent = (
     AccountRegistered
     | EmailVerified
-    | PasswordSet
     | RoleGranted
     | PlanAssigned
     | AccountSuspended
@@ -169,8 +164,6 @@ def evolve(state: Account | None, event: AccountEvent, at: datetime) -> Account:
     match event:
         case EmailVerified():
             return replace(state, email_verified=True)
-        case PasswordSet():
-            return replace(state, epoch=state.epoch + 1)
         case RoleGranted():
             return replace(state, roles=(*state.roles, event.role), epoch=state.epoch + 1)
         case PlanAssigned():

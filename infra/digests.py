@@ -18,9 +18,10 @@ class PepperedDigests:
 
     def __init__(self, pepper: bytes, previous: bytes | None = None) -> None:
         self._pepper = pepper
+        self._peppers = [each for each in (pepper, previous) if each]
         # Hashers that have taken in the pepper; a copy of one costs half of a new one.
         self._keyed = tuple(
-            blake2b(digest_size=32, key=each, person=_KEY) for each in (pepper, previous) if each
+            blake2b(digest_size=32, key=each, person=_KEY) for each in self._peppers
         )
         self._pepper_id = key_id(pepper)
 
@@ -47,7 +48,10 @@ class PepperedDigests:
         """The digest of a refresh token."""
         return blake2b(token.encode(), digest_size=32, key=self._pepper, person=_REFRESH).digest()
 
-    def claim(self, kind: str, text: str) -> bytes:
-        """The digest of what is claimed; the kinds never collide."""
+    def claims(self, kind: str, text: str) -> list[bytes]:
+        """The digests of what is claimed, under every pepper in use; the kinds never collide."""
         data = f"{kind}:{text}".encode()
-        return blake2b(data, digest_size=32, key=self._pepper, person=_CLAIM).digest()
+        return [
+            blake2b(data, digest_size=32, key=pepper, person=_CLAIM).digest()
+            for pepper in self._peppers
+        ]

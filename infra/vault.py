@@ -84,5 +84,8 @@ class MasterKeyVault:
         """Undo `seal_secret`."""
         master = self._masters.get(master_key_id)
         if master is None:
-            raise Unsealable(f"{bound_to}: master key {master_key_id} is not configured")
+            raise Unsealable(
+                f"this data was sealed with another master key ({master_key_id}): set "
+                "TOLLHOUSE_MASTER_KEY, or TOLLHOUSE_MASTER_KEY_PREVIOUS while it rotates, to it."
+            )
         return unseal(master, sealed, bound_to)

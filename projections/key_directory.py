@@ -66,24 +66,32 @@ class KeyDirectory:
         """Apply one event of the log, or close the stream of one that can't be read."""
         if isinstance(recorded, Recorded):
             self._fold(recorded)
-        elif recorded.name.startswith(_CONSUMED):
-            # Fail closed: what it changed isn't known, so nothing of this stream is trusted.
-            log.error(
-                "event can't be read",
-                position=recorded.position,
-                stream=recorded.stream,
-                problem=recorded.problem,
-            )
-            self._closed.add(recorded.stream)
-            if recorded.name.startswith("allowance.") and recorded.account_id is not None:
-                # A rule that can't be read might be one that limits: whoever it is for is
-                # refused rather than let through unmetered.
-                self._closed.add(recorded.account_id)
+        else:
+            self.distrust(recorded)
         self._position = recorded.position
         for waiter in [each for each in self._waiters if each[0] <= self._position]:
             self._waiters.remove(waiter)
             if not waiter[1].done():
                 waiter[1].set_result(None)
+
+    def distrust(self, unreadable: Any) -> None:
+        """Close the stream of an event that can't be read; other nouns' events pass.
+
+        What it changed isn't known, so nothing of the stream is taken for true any more. A
+        rule that can't be read might be one that limits: its account is refused rather than
+        let through unmetered.
+        """
+        if not unreadable.name.startswith(_CONSUMED):
+            return
+        log.error(
+            "event can't be read",
+            position=unreadable.position,
+            stream=unreadable.stream,
+            problem=unreadable.problem,
+        )
+        self._closed.add(unreadable.stream)
+        if unreadable.name.startswith("allowance.") and unreadable.account_id is not None:
+            self._closed.add(unreadable.account_id)
 
     def fresh(self, max_staleness_seconds: float) -> bool:
         """Whether the end of the log was reached that recently."""

@@ -45,10 +45,11 @@ class PostgresLookups:
         """Raises StoreUnavailable when Postgres does not answer."""
         await self._rows("SELECT 1", ())
 
-    async def claim_holder(self, kind: str, digest: bytes) -> str | None:
-        """The account that holds a claim."""
+    async def claim_holder(self, kind: str, digests: Sequence[bytes]) -> str | None:
+        """The account that holds a claim under one of these digests."""
         rows = await self._rows(
-            "SELECT account_id FROM claims WHERE kind = %s AND digest = %s", (kind, digest)
+            "SELECT account_id FROM claims WHERE kind = %s AND digest = ANY (%s)",
+            (kind, list(digests)),
         )
         return rows[0][0] if rows else None
 

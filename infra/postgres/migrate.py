@@ -60,7 +60,8 @@ def log_id_of(url: str) -> str:
     if row is None or ran != shipped().keys():
         raise MigrationError(
             "The database is not of this version: run `tollhouse migrate` first (or, if it is "
-            "newer, start the version that wrote it)."
+            "newer, start the version that wrote it; or, if it is not, this role lacks rights "
+            f"on the schema {SCHEMA}: see docs/operations.md)."
         )
     return str(row[0])
 

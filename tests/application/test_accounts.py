@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import psycopg
 import pytest
 
@@ -20,6 +21,7 @@ from domain.errors import (
     Taken,
     UnknownPlan,
 )
+from infra.digests import PepperedDigests
 from tests.application.house import PASSWORD, House, context, opened, owner
 
 pytestmark = pytest.mark.anyio
@@ -220,3 +222,20 @@ def dump(url: str) -> bytes:
                 for value in row:
                     found.append(value if isinstance(value, bytes) else str(value).encode())
     return b"\n".join(found)
+
+
+async def test_while_the_pepper_rotates_everybody_is_found_and_nothing_is_taken_twice(
+    database_url: str,
+) -> None:
+    async with opened(database_url) as house:
+        await house.account("ada@example.org")
+        rotating = PepperedDigests(b"q" * 32, previous=b"p" * 32)
+        ports = msgspec.structs.replace(house.ports, digests=rotating)
+        signed_in, _ = await sign_in(ports, context(PUBLIC), "ada@example.org", PASSWORD)
+        assert signed_in.account.plan == "free"
+        with pytest.raises(Taken):
+            await accounts.register(ports, context(PUBLIC), asked("ada@example.org"))
+        # What is made meanwhile is found by a process that has not rotated yet.
+        await accounts.register(ports, context(PUBLIC), asked("bob@example.org"))
+        with pytest.raises(Taken):
+            await house.account("bob@example.org")

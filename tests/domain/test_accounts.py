@@ -12,7 +12,6 @@ from domain.accounts import (
     AccountReinstated,
     AccountSuspended,
     EmailVerified,
-    PasswordSet,
     PlanAssigned,
     Profile,
     RoleGranted,
@@ -90,7 +89,7 @@ def test_role_is_granted_once_and_only_if_it_exists() -> None:
         accounts.grant_role(given(REGISTERED), "emperor")
 
 
-@pytest.mark.parametrize("event", [PasswordSet(), RoleGranted(role="admin"), AccountSuspended()])
+@pytest.mark.parametrize("event", [RoleGranted(role="admin"), AccountSuspended()])
 def test_what_changes_access_ends_the_tokens_from_before(event: AccountEvent) -> None:
     assert given(REGISTERED, event).epoch == given(REGISTERED).epoch + 1
 

@@ -14,7 +14,6 @@ from domain.accounts import (
     AccountReinstated,
     AccountSuspended,
     EmailVerified,
-    PasswordSet,
     PlanAssigned,
     RoleGranted,
 )
@@ -71,7 +70,6 @@ EXAMPLES: list[Event] = [
         wallet_address="GOLDEN-PERSONAL-0x1",
     ),
     EmailVerified(),
-    PasswordSet(),
     RoleGranted(role="admin"),
     PlanAssigned(plan="pro"),
     AccountSuspended(),

@@ -238,3 +238,20 @@ def test_a_rule_that_cannot_be_read_refuses_its_account_instead_of_letting_it_th
     directory.apply(Unreadable(3, "alw_1", 1, "allowance.set.v9", "from the future", "acct_1"))
     found = directory.find(DIGESTS.candidates("a secret"))
     assert judge(found, directory.account("acct_1"), None, 0.0) == "NOT_FOUND"
+
+
+async def test_a_stream_closed_by_an_unreadable_event_stays_closed_after_a_restart(
+    database_url: str,
+) -> None:
+    async with opened(database_url) as house:
+        issued = await house.key(await house.account())
+        with psycopg.connect(database_url) as connection:
+            connection.execute(
+                "INSERT INTO tollhouse.decisions "
+                "(originator_id, originator_version, topic, state) VALUES (%s, 2, %s, %s)",
+                (issued.key.id, "api_key.frobbed.v1", b'{"event":{},"metadata":{}}'),
+            )
+        restarted = a_directory()
+        await load_states(database_url, restarted.keep, restarted.distrust)
+        assert restarted.find(DIGESTS.candidates(issued.secret)) is None
+        assert restarted.closed() == {issued.key.id}
