@@ -13,7 +13,6 @@ import typer
 
 from api.cli import accounts, events, keys, output, running, verification
 from api.cli.wiring import Wiring
-from api.http.problems import HttpProblem, problem_for
 from application.deciding import OPERATOR, Context
 from application.errors import ApplicationError
 from application.ports import Ports
@@ -64,7 +63,7 @@ def run(wiring: Wiring) -> int:
     try:
         build()(obj=Session(wiring), prog_name="tollhouse")
     except Exception as error:
-        if not isinstance(error, (*wiring.refusals(), DomainError, ApplicationError, HttpProblem)):
+        if not isinstance(error, (*wiring.refusals(), DomainError, ApplicationError)):
             raise
         output.complain(_sentence(error))
         return 1
@@ -72,7 +71,10 @@ def run(wiring: Wiring) -> int:
 
 
 def _sentence(error: Exception) -> str:
-    if isinstance(error, DomainError | HttpProblem):
+    if isinstance(error, DomainError):
+        # Here, because it brings the web framework along, and `up` stays in memory.
+        from api.http.problems import problem_for
+
         problem, _ = problem_for(error, "")
         place = f" ({problem.param})" if problem.param else ""
         return f"{problem.code}: {problem.detail}{place}"
