@@ -16,8 +16,8 @@ from domain.verification import VerificationsCounted
 from infra.postgres.connection import answering, connect
 
 STATEMENT = (
-    b"SELECT * FROM count_usage(%s, %s, %s, %s, %s, %s::bigint[], %s::integer[], %s::bigint[], "
-    b"%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])"
+    b"SELECT * FROM count_usage(%s, %s, %s, %s, %s, %s::bigint[], %s::integer[], %s::integer[], "
+    b"%s::bigint[], %s::integer[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])"
 )
 STUCK_SECONDS = 2.0
 TOPIC = stored_name(VerificationsCounted)
@@ -83,10 +83,14 @@ class PostgresUsageLog:
 
     async def _count(self, flush: Flush) -> Counted:
         connection = await self._connected()
-        totals = dict.fromkeys(range(1, len(flush.counters) + 1), 0)
         takes = flush.takes
-        for number in range(0, len(takes), 3):
-            totals[takes[number + 1]] += takes[number + 2]
+        totals = [0] * len(flush.counters)
+        counts = [0] * len(flush.counters)
+        for counter, amount in zip(takes[1::3], takes[2::3], strict=True):
+            totals[counter - 1] += amount
+            counts[counter - 1] += 1
+        # Of all the counters' windows only a few differ: one or two periods.
+        calendars = {window: number for number, window in enumerate(set(flush.windows), 1)}
         async with answering(connection, STUCK_SECONDS):
             cursor = await connection.execute(
                 STATEMENT,
@@ -98,10 +102,12 @@ class PostgresUsageLog:
                     flush.batch.decode(),
                     _array(flush.counters),
                     _array(flush.rules),
-                    _array(window.start for window in flush.windows),
-                    _array(window.end for window in flush.windows),
-                    _array(window.next_end for window in flush.windows),
-                    _array(totals.values()),
+                    _array([calendars[window] for window in flush.windows]),
+                    _array(totals),
+                    _array(counts),
+                    _array([window.start for window in calendars]),
+                    _array([window.end for window in calendars]),
+                    _array([window.next_end for window in calendars]),
                     _array(takes),
                 ),
                 prepare=True,

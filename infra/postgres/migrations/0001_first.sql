@@ -111,9 +111,11 @@ CREATE TABLE signing_keys (
 -- Count a flush: take its counters and append its usage event, in one round trip.
 --
 -- p_batch and p_metadata are JSON text; what is decided here is appended to the batch, so
--- the stored event holds all of it. p_takes is flat: row, counter (1-based index into
--- p_counters), amount; in order of arrival. p_totals is what each counter is asked for in
--- all: when every counter can give it, nobody needs to be looked at one by one.
+-- the stored event holds all of it. Of each counter: the rule that the caller knows, which of
+-- the calendars (p_starts, p_ends, p_next_ends) its windows are of, and how much it is asked
+-- for in all, in how many takes. Where every counter can give that, nobody has to be looked at
+-- one by one; else p_takes says who wants what, in order of arrival: row, counter (1-based
+-- index into p_counters), amount, flat.
 --
 -- The clock is read after the rows are locked. A window never moves back: where the row is
 -- already in a later one, that one counts. A row that knows another rule, or a clock outside
@@ -127,10 +129,12 @@ CREATE FUNCTION count_usage(
     p_batch text,
     p_counters bigint[],
     p_rules integer[],
+    p_calendars integer[],
+    p_totals bigint[],
+    p_counts integer[],
     p_starts bigint[],
     p_ends bigint[],
     p_next_ends bigint[],
-    p_totals bigint[],
     p_takes bigint[],
     OUT o_position bigint,
     OUT o_now bigint,
@@ -147,13 +151,13 @@ DECLARE
     given integer[];
     rules integer[];
     locked bigint[];
+    starts bigint[];
     crowded boolean := false;
     i integer;
     j integer;
     first integer;
     here integer;
     reason integer;
-    start bigint;
     last_take integer := coalesce(array_length(p_takes, 1), 0);
 BEGIN
     o_windows := '{}'; o_limits := '{}'; o_opening := '{}'; o_entry_no := '{}';
@@ -173,14 +177,18 @@ BEGIN
     o_now := (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
 
     IF n > 0 THEN
+        -- The window that is now, by calendar; null where the clock is outside of both.
+        SELECT array_agg(CASE WHEN o_now >= c.s AND o_now < c.e THEN c.s
+                              WHEN o_now >= c.e AND o_now < c.n THEN c.e END ORDER BY c.k)
+          INTO starts
+          FROM unnest(p_starts, p_ends, p_next_ends) WITH ORDINALITY AS c (s, e, n, k);
         FOR i IN 1..n LOOP
-            IF rules[i] <> p_rules[i] OR o_now < p_starts[i] OR o_now >= p_next_ends[i] THEN
+            IF rules[i] <> p_rules[i] OR starts[p_calendars[i]] IS NULL THEN
                 rules[i] := -1;
                 crowded := true;
             ELSE
-                start := CASE WHEN o_now < p_ends[i] THEN p_starts[i] ELSE p_ends[i] END;
-                IF start > o_windows[i] THEN
-                    o_windows[i] := start;
+                IF starts[p_calendars[i]] > o_windows[i] THEN
+                    o_windows[i] := starts[p_calendars[i]];
                     o_opening[i] := 0;
                 END IF;
                 IF o_opening[i] + p_totals[i] > o_limits[i] THEN
@@ -189,41 +197,47 @@ BEGIN
             END IF;
         END LOOP;
 
-        taken := o_opening;
-        given := array_fill(0, ARRAY[n]);
-        i := 1;
-        WHILE i <= last_take LOOP
-            first := i;
-            reason := 0;
-            WHILE i <= last_take AND p_takes[i] = p_takes[first] LOOP
-                IF crowded THEN
+        IF crowded THEN
+            taken := o_opening;
+            given := array_fill(0, ARRAY[n]);
+            i := 1;
+            WHILE i <= last_take LOOP
+                first := i;
+                reason := 0;
+                WHILE i <= last_take AND p_takes[i] = p_takes[first] LOOP
                     here := p_takes[i + 1];
                     IF rules[here] = -1 THEN
                         reason := -1;
                     ELSIF reason = 0 AND taken[here] + p_takes[i + 2] > o_limits[here] THEN
                         reason := here;
                     END IF;
-                END IF;
-                i := i + 3;
-            END LOOP;
-            IF reason = 0 THEN
-                j := first;
-                WHILE j < i LOOP
-                    here := p_takes[j + 1];
-                    taken[here] := taken[here] + p_takes[j + 2];
-                    given[here] := given[here] + 1;
-                    j := j + 3;
+                    i := i + 3;
                 END LOOP;
-            ELSE
-                o_refused := o_refused || p_takes[first];
-                o_refused_by := o_refused_by || reason;
-            END IF;
-        END LOOP;
-
-        UPDATE counters c
-           SET used = u.used, window_start = u.window_start, entry_no = c.entry_no + u.given
-          FROM unnest(p_counters, taken, o_windows, given) AS u (id, used, window_start, given)
-         WHERE c.counter_id = u.id AND u.given > 0;
+                IF reason = 0 THEN
+                    j := first;
+                    WHILE j < i LOOP
+                        here := p_takes[j + 1];
+                        taken[here] := taken[here] + p_takes[j + 2];
+                        given[here] := given[here] + 1;
+                        j := j + 3;
+                    END LOOP;
+                ELSE
+                    o_refused := o_refused || p_takes[first];
+                    o_refused_by := o_refused_by || reason;
+                END IF;
+            END LOOP;
+            UPDATE counters c
+               SET used = u.used, window_start = u.window_start, entry_no = c.entry_no + u.given
+              FROM unnest(p_counters, taken, o_windows, given) AS u (id, used, window_start, given)
+             WHERE c.counter_id = u.id AND u.given > 0;
+        ELSE
+            UPDATE counters c
+               SET used = u.opening + u.total, window_start = u.window_start,
+                   entry_no = c.entry_no + u.given
+              FROM unnest(p_counters, o_opening, p_totals, o_windows, p_counts)
+                   AS u (id, opening, total, window_start, given)
+             WHERE c.counter_id = u.id;
+        END IF;
     END IF;
 
     INSERT INTO usage AS t (originator_id, originator_version, topic, state)
