@@ -124,7 +124,10 @@ async def opened(settings: Settings, url: str, *, verifying: bool) -> AsyncItera
     position = await load_states(url, directory.keep, directory.distrust)
     directory.start_at(position)
     following = asyncio.create_task(directory.run(store.follow(position)))
+    following.add_done_callback(_end_with)
     counting = asyncio.create_task(verifier.run()) if verifying else None
+    if counting is not None:
+        counting.add_done_callback(_end_with)
     try:
         yield House(ports, verifier, directory, lookups)
     finally:
@@ -137,6 +140,15 @@ async def opened(settings: Settings, url: str, *, verifying: bool) -> AsyncItera
         await usage.close()
         await lookups.close()
         await store.close()
+
+
+def _end_with(task: asyncio.Task[None]) -> None:
+    """A process that no longer follows or counts is of no use: end it, to be started again."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        import structlog
+
+        structlog.get_logger().critical("a part of the process ended", exc_info=error)
+        os._exit(70)
 
 
 def migrate(settings: Settings, url: str, say: Callable[[str], None]) -> None:
@@ -186,7 +198,6 @@ def serve(
 ) -> None:
     """HTTP, until SIGTERM or SIGINT: one process on a supervisor's socket, or as many as the
     settings say on a socket of its own. `first` also migrates, as `up` wants it."""
-    import signal
     import socket
 
     import uvloop
@@ -204,10 +215,6 @@ def serve(
             supervisor.run()
         return
     configure(settings.log_level, settings.log_format)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # uvicorn takes these while it serves, and raises them once more when it has ended:
-        # by then there is still a last flush to wait for.
-        signal.signal(number, lambda *_: None)
     if first:
         url = settings.admin_database_url or database_url(settings)
         for name in run_migrations(url).ran:
@@ -225,6 +232,7 @@ async def _serve(
     settings: Settings, listener: socket.socket, say: Callable[[str], None], first: bool
 ) -> None:
     import gc
+    import signal
 
     from api.http.app import create_app
     from api.http.probe import ProcessProbe
@@ -257,6 +265,10 @@ async def _serve(
         # What was loaded stays: the collector need not walk a million keys again and again.
         gc.collect()
         gc.freeze()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # uvicorn takes these while it serves, and raises them once more when it has ended:
+            # by then there is still a last flush to wait for.
+            signal.signal(number, lambda *_: None)
         await http_server(app, BoundedHttp, settings.trusted_proxies).serve(sockets=[listener])
     connecting.cancel()
     await asyncio.gather(connecting, return_exceptions=True)

@@ -48,7 +48,7 @@ def allowance_id(owner_id: str) -> str:
     return f"alw_{owner_id.partition('_')[2]}"
 
 
-def counter_row(event: AllowanceSet, window_start: int = 0) -> CounterRow:
+def counter_row(event: AllowanceSet, window_start: int = 0, counts_since: int = 0) -> CounterRow:
     """The counter's rule as this event has it."""
     return CounterRow(
         event.counter_id,
@@ -57,6 +57,7 @@ def counter_row(event: AllowanceSet, window_start: int = 0) -> CounterRow:
         event.limit,
         event.rule_no,
         window_start,
+        counts_since,
     )
 
 
@@ -85,8 +86,10 @@ async def set_quota(
     event = allowances.changed(stream.state, allowances.check(quota))
     if event is None:
         return [], []
-    start = allowances.window(event.period, int(now.timestamp() * 1_000_000)).start
-    return [change(stream, [event], now, account_id)], [counter_row(event, start)]
+    now_us = int(now.timestamp() * 1_000_000)
+    old = allowances.window(stream.state.period, now_us).start
+    new = allowances.window(event.period, now_us).start
+    return [change(stream, [event], now, account_id)], [counter_row(event, new, old)]
 
 
 async def standing(ports: Ports, rules: Iterable[Allowance]) -> list[AllowanceState]:

@@ -10,6 +10,9 @@ from domain.allowances import Allowance
 from domain.api_keys import ApiKey
 from domain.verification import Code
 
+MAX_ROWS = 50_000
+MAX_LABEL_BYTES = 4_000_000
+
 
 class Labels(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a caller says of a verification, for analytics."""
@@ -52,6 +55,7 @@ class Batch:
         self.judged_at: list[tuple[int, int]] = []
         self.labels: dict[str, dict[str, Any]] = {}
         self.waiting: list[Waiting] = []
+        self.label_bytes = 0
 
     def add(self, key: ApiKey | None, code: Code, cost: int, labels: Labels, position: int) -> int:
         """Append a row; answers its number."""
@@ -69,7 +73,13 @@ class Batch:
         self.cost.append(cost)
         if labels is not NO_LABELS and labels != NO_LABELS:
             self.labels[str(row)] = msgspec.to_builtins(labels)
+            self.label_bytes += len(msgspec.json.encode(labels))
         return row
+
+    @property
+    def full(self) -> bool:
+        """Whether it is as large as one flush can carry in its time."""
+        return len(self.code) >= MAX_ROWS or self.label_bytes >= MAX_LABEL_BYTES
 
     def fail(self, error: Exception) -> None:
         """Tell everybody who waits that it did not work."""

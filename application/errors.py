@@ -65,11 +65,3 @@ class IdempotencyKeyReused(ApplicationError):
 
 class IdempotencyInFlight(ApplicationError):
     """The first request with this Idempotency-Key has not ended yet."""
-
-
-class AlreadyAnswered(ApplicationError):
-    """The first request with this Idempotency-Key was carried out; `answer` is what it got."""
-
-    def __init__(self, answer: bytes) -> None:
-        super().__init__("replayed")
-        self.answer = answer

@@ -1,5 +1,7 @@
 """Plans: what is published. The shipped ones are published by the first start."""
 
+import asyncio
+
 from application.deciding import PLAN, SYSTEM, Context, change, commit, fresh, load
 from application.errors import VersionConflict
 from application.ports import Ports
@@ -22,5 +24,10 @@ async def publish_shipped(ports: Ports, command_id: str) -> list[str]:
     try:
         await commit(ports, Context(principal=SYSTEM, command_id=command_id), now, changes)
     except VersionConflict:
-        return []  # another process starts at the same moment, and was first
+        # Another process starts at the same moment, and was first: what it made is seen soon.
+        for _ in range(100):
+            if all(ports.directory.plan(event.name) for event in missing):
+                break
+            await asyncio.sleep(0.05)
+        return []
     return [event.name for event in missing]

@@ -14,23 +14,13 @@ from domain.accounts import Account
 from domain.allowances import Allowance, Window
 from domain.api_keys import ApiKey
 from domain.event import Metadata, NewEvent, Recorded
+from domain.event import Unreadable as Unreadable
 from domain.plans import Plan
 from domain.verification import Counter
 
 
 class AnswerExists(Exception):
     """The same Idempotency-Key was answered in the meantime, or is being answered now."""
-
-
-class Unreadable(msgspec.Struct, frozen=True):
-    """An event that can't be decoded: of a type or shape that this process doesn't know."""
-
-    position: int
-    stream: str
-    version: int
-    name: str
-    problem: str
-    account_id: str | None = None
 
 
 class Followed(NamedTuple):

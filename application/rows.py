@@ -38,7 +38,8 @@ class KeyDigestRow(Row, frozen=True):
 
 
 class CounterRow(Row, frozen=True):
-    """A counter's rule. Set on one that exists, what it has counted stays."""
+    """A counter's rule. Set on one that exists, what it has counted stays; but under another
+    calendar only what was counted since `counts_since`, in the old calendar's last window."""
 
     counter_id: int
     owner_id: str
@@ -46,6 +47,7 @@ class CounterRow(Row, frozen=True):
     limit_amount: int | None
     rule_no: int
     window_start: int
+    counts_since: int = 0
 
 
 class DataKeyRow(Row, frozen=True):

@@ -38,7 +38,6 @@ FLUSH_BEHIND_SECONDS = 0.5
 RETRY_SECONDS = 0.25
 STALE_PAUSE_SECONDS = 0.02
 STALE_TRIES = 25
-MAX_ROWS_BEHIND = 200_000
 
 
 class KeyDirectory(Directory, Protocol):
@@ -153,9 +152,10 @@ class Verifier:
         await self._flush()
 
     def _add_behind(self, key: ApiKey | None, code: Code, cost: int, labels: Labels) -> int:
-        if len(self._open.code) >= MAX_ROWS_BEHIND:
+        if self._open.full:
+            # Only while flushing has been impossible for a while: drop, and say how much.
             self.rows_dropped += 1
-            return MAX_ROWS_BEHIND
+            return len(self._open.code)
         return self._open.add(key, code, cost, labels, self._directory.position)
 
     async def _flush(self) -> None:
@@ -165,7 +165,7 @@ class Verifier:
             return
         self._open = Batch(self._stream, batch.version + 1)
         try:
-            counted = await self._count(batch)
+            self._settle(batch, await self._count(batch))
         except StoreUnavailable as error:
             await self._recover(batch, error)
         except asyncio.CancelledError:
@@ -175,8 +175,6 @@ class Verifier:
             # Whatever it was, nobody may be left waiting, and the process goes on.
             log.exception("a flush failed", version=batch.version)
             batch.fail(StoreUnavailable(str(error)))
-        else:
-            self._settle(batch, counted)
 
     async def _count(self, batch: Batch) -> Counted:
         if self._clock_offset_us is None:

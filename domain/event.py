@@ -59,6 +59,17 @@ class Recorded(msgspec.Struct, frozen=True):
     account_id: str | None
 
 
+class Unreadable(msgspec.Struct, frozen=True):
+    """An event that can't be decoded: of a type or shape that this process doesn't know."""
+
+    position: int
+    stream: str
+    version: int
+    name: str
+    problem: str
+    account_id: str | None = None
+
+
 def stored_name(event_type: type[Event]) -> str:
     """The name under which the log keeps events of this class."""
     tag = event_type.__struct_config__.tag

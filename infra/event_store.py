@@ -8,8 +8,9 @@ every LISTEN.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -24,7 +25,7 @@ from application.rows import ClaimRow, DataKeyRow, EntitlementRow, Row
 from domain.errors import EntitlementExceeded, Taken
 from domain.event import Metadata, NewEvent, Recorded
 from infra.event_mapper import CannotDecode, EventMapper, account_of
-from infra.postgres.connection import SCHEMA, answering, connect, parameters
+from infra.postgres.connection import SCHEMA, answering, connect, hang_up, parameters
 from infra.postgres.rows import statement
 from infra.vault import MasterKeyVault
 
@@ -33,6 +34,7 @@ log = structlog.get_logger()
 
 THREADS = 4
 GIVE_UP_SECONDS = 3.0
+LONGEST_SECONDS = 7.0
 POLL_SECONDS = 0.2
 PAGE = 500
 STUCK_SECONDS = 2.0
@@ -145,7 +147,17 @@ class PostgresEventStore:
             return Unreadable(position, stream, version, name, str(error), account_of(state))
 
     async def _in_thread(self, call: Callable[..., T], *arguments: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
+        # The library waits for ever on a server that is silent. Nothing takes this long unless
+        # it is, so whatever is in use then is hung up on, and the call tries again or gives up.
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(GIVE_UP_SECONDS, self._datastore.hang_up)
+        try:
+            async with asyncio.timeout(LONGEST_SECONDS):
+                return await loop.run_in_executor(self._threads, call, *arguments)
+        except TimeoutError:
+            raise StoreUnavailable("Postgres does not answer") from None
+        finally:
+            timer.cancel()
 
     def _ready(self) -> RowsRecorder:
         if self._recorder is None:  # its constructor already asks the database for types
@@ -277,9 +289,32 @@ def _is_outage(error: PersistenceError) -> bool:
     return isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError)
 
 
-def _datastore(url: str) -> PostgresDatastore:
+class Datastore(PostgresDatastore):
+    """The library's datastore, knowing which connections are in use."""
+
+    def __init__(self, **options: Any) -> None:
+        self._in_use: set[psycopg.Connection[Any]] = set()
+        super().__init__(**options)
+
+    @contextmanager
+    def get_connection(self) -> Iterator[psycopg.Connection[Any]]:
+        """A connection of the pool."""
+        with super().get_connection() as connection:
+            self._in_use.add(connection)
+            try:
+                yield connection
+            finally:
+                self._in_use.discard(connection)
+
+    def hang_up(self) -> None:
+        """End every connection in use, under whoever waits for it."""
+        for connection in list(self._in_use):
+            hang_up(connection)
+
+
+def _datastore(url: str) -> Datastore:
     given = parameters(url)
-    datastore = PostgresDatastore(
+    datastore = Datastore(
         dbname=given.pop("dbname", ""),
         host=given.pop("host", ""),
         port=given.pop("port", 5432),

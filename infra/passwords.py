@@ -66,26 +66,30 @@ class ArgonPasswords:
             raise Overloaded("sign-in", retry_after_seconds=2) from None
         finally:
             self._waiting -= 1
+        pool = self._pool
         try:
-            if self._pool is None:
-                self._pool = ProcessPoolExecutor(
+            if pool is None:
+                pool = self._pool = ProcessPoolExecutor(
                     self._permits,
                     mp_context=get_context("spawn"),
                     initializer=_be_nice,
                     initargs=(os.getpid(),),
                 )
-            job = self._pool.submit(call, *arguments)
+            job = pool.submit(call, *arguments)
         except BrokenProcessPool:
-            self._pool = None
             self._gate.release()
-            raise Overloaded("sign-in", retry_after_seconds=1) from None
+            raise self._broken(pool) from None
         loop = asyncio.get_running_loop()
         job.add_done_callback(lambda _: loop.call_soon_threadsafe(self._gate.release))
         try:
             return await asyncio.wrap_future(job)
         except BrokenProcessPool:
+            raise self._broken(pool) from None
+
+    def _broken(self, pool: ProcessPoolExecutor | None) -> Overloaded:
+        if self._pool is pool:
             self._pool = None  # a worker was killed; the next call starts new ones
-            raise Overloaded("sign-in", retry_after_seconds=1) from None
+        return Overloaded("sign-in", retry_after_seconds=1)
 
 
 def _be_nice(parent: int) -> None:

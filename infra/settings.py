@@ -23,8 +23,10 @@ PREFIX = "TOLLHOUSE_"
 # Fixed names whose features come later: an operator may set them today without being refused.
 LATER = (
     *("LAKE_URL", "ARCHIVE_URL", "S3_ENDPOINT_URL", "S3_REGION", "MAIL_URL", "LOG_DIR"),
-    *("IP_ALLOW", "CORS_ORIGINS", "RATE_LIMIT_PER_MINUTE", "RATE_LIMIT_STORAGE"),
+    *("CORS_ORIGINS", "RATE_LIMIT_PER_MINUTE", "RATE_LIMIT_STORAGE", "IP_ALLOW"),
 )
+# An access control that is set and does nothing would fail open.
+NOT_YET = ("IP_ALLOW",)
 
 Flag = Annotated[bool, Meta(description="true or false")]
 Port = Annotated[int, Meta(ge=0, le=65535, description="a port from 0 to 65535 (0: a free one)")]
@@ -223,6 +225,11 @@ def _refuse_unknown(names: set[str]) -> None:
     known = {*(name.upper() for name in _HINTS), *LATER}
     for variable in sorted(name for name in names if name.startswith(PREFIX)):
         name = variable.removeprefix(PREFIX)
+        if name.removesuffix("_FILE") in NOT_YET:
+            raise SettingsError(
+                f"{variable} is not built yet and would let everybody in: remove it, and limit"
+                " the addresses in front of the server."
+            )
         if name.removesuffix("_FILE") in known or name in known:
             continue
         if name.startswith("RETENTION_") and name.endswith("_DAYS"):

@@ -57,7 +57,7 @@ class MasterKeyVault:
     def new_data_key(self, account_id: str) -> DataKeyRow:
         """A data key for this account, to be committed with its first event."""
         data_key = self._entropy(32)
-        self._open[account_id] = data_key
+        self._keep(account_id, data_key)
         wrapped = seal(self._masters[self._current], data_key, f"data-key:{account_id}")
         return DataKeyRow(account_id, wrapped, self._current)
 
@@ -67,10 +67,13 @@ class MasterKeyVault:
         if master is None:
             raise Unsealable(f"data key of {row.account_id}: master key {row.master_key_id}")
         data_key = unseal(master, row.wrapped, f"data-key:{row.account_id}")
+        self._keep(row.account_id, data_key)
+        return data_key
+
+    def _keep(self, account_id: str, data_key: bytes) -> None:
         if len(self._open) >= 10_000:
             self._open.clear()  # a bound, not a policy: the next reads fill it again
-        self._open[row.account_id] = data_key
-        return data_key
+        self._open[account_id] = data_key
 
     def known(self, account_id: str) -> bytes | None:
         """The account's data key if this process has it open."""

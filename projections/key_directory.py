@@ -8,6 +8,8 @@ with what it finds here. An event that can't be read closes the stream that it n
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from heapq import heapify, heappop, heappush
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -16,10 +18,13 @@ import structlog
 from domain.accounts import Account
 from domain.allowances import Allowance
 from domain.api_keys import ApiKey
-from domain.event import Event, Recorded
+from domain.event import Event, Recorded, Unreadable, stored_name
 from domain.plans import Plan
 
 log = structlog.get_logger()
+
+MAX_WAITERS = 1_000
+"""Who comes on top is told at once that the position is not reached: anybody may ask."""
 
 _CONSUMED = ("account.", "api_key.", "plan.", "allowance.")
 
@@ -40,7 +45,8 @@ class KeyDirectory:
         self._allowances: dict[str, Allowance] = {}
         self._by_owner: dict[str, tuple[Allowance, ...]] = {}
         self._closed: set[str] = set()
-        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._tickets = count()
         self._position = 0
         self.confirmed_at = 0.0
 
@@ -50,9 +56,11 @@ class KeyDirectory:
         return self._position
 
     def start_at(self, position: int) -> None:
-        """The states that were kept so far are those of this position of the log."""
+        """The states that were kept so far are those of this position of the log.
+
+        Loading takes time: that nothing came since is known only when the log was followed.
+        """
         self._position = position
-        self.confirmed_at = time.monotonic()
 
     async def run(self, steps: AsyncIterator[Any]) -> None:
         """Apply the log step by step until cancelled."""
@@ -62,19 +70,19 @@ class KeyDirectory:
             if step.at_end:
                 self.confirmed_at = step.asked_at
 
-    def apply(self, recorded: Any) -> None:
+    def apply(self, recorded: Recorded | Unreadable) -> None:
         """Apply one event of the log, or close the stream of one that can't be read."""
         if isinstance(recorded, Recorded):
             self._fold(recorded)
         else:
             self.distrust(recorded)
         self._position = recorded.position
-        for waiter in [each for each in self._waiters if each[0] <= self._position]:
-            self._waiters.remove(waiter)
-            if not waiter[1].done():
-                waiter[1].set_result(None)
+        while self._waiters and self._waiters[0][0] <= self._position:
+            _, _, reached = heappop(self._waiters)
+            if not reached.done():
+                reached.set_result(None)
 
-    def distrust(self, unreadable: Any) -> None:
+    def distrust(self, unreadable: Unreadable) -> None:
         """Close the stream of an event that can't be read; other nouns' events pass.
 
         What it changed isn't known, so nothing of the stream is taken for true any more. A
@@ -101,14 +109,18 @@ class KeyDirectory:
         """Wait until this position is applied; False if it takes longer."""
         if self._position >= position:
             return True
+        if len(self._waiters) >= MAX_WAITERS:
+            self._waiters = [each for each in self._waiters if not each[2].done()]
+            if len(self._waiters) >= MAX_WAITERS:
+                return False
+            heapify(self._waiters)
         reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append((position, reached))
+        heappush(self._waiters, (position, next(self._tickets), reached))
         try:
             async with asyncio.timeout(patience_seconds):
                 await reached
         except TimeoutError:
-            self._waiters = [each for each in self._waiters if each[1] is not reached]
-            return False
+            return False  # what is cancelled leaves the heap when its turn comes, or room is short
         return True
 
     def find(self, digests: Sequence[bytes]) -> ApiKey | None:
@@ -155,8 +167,16 @@ class KeyDirectory:
         try:
             self.keep(evolve(state, recorded.event, recorded.metadata.at))
         except Exception as error:
-            log.error("event can't be applied", position=recorded.position, error=str(error))
-            self._closed.add(recorded.stream)
+            self.distrust(
+                Unreadable(
+                    recorded.position,
+                    recorded.stream,
+                    recorded.version,
+                    stored_name(type(recorded.event)),
+                    str(error),
+                    recorded.account_id,
+                )
+            )
 
     def _state(self, stream: str) -> msgspec.Struct | None:
         return (

@@ -36,8 +36,13 @@ class AuthController(Controller):
             username=data.username,
             profile=data.profile(),
         )
+        # Strangers share the principal: a key that two of them chose is not the same key.
+        address = ports.digests.claims("idempotency", data.email.strip().lower())[0]
         return await commands.answer_once(
-            PUBLIC, lambda context: accounts.register(ports, context, command), _registered
+            PUBLIC,
+            lambda context: accounts.register(ports, context, command),
+            _registered,
+            whose=address.hex(),
         )
 
     @post("/v1/auth/login", status_code=200, opt={"operation": LOGIN})

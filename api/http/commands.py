@@ -40,9 +40,11 @@ class Commands:
         return self._response(show(result), position)
 
     async def answer_once(
-        self, principal: Principal, carry: Carry[T], show: Show[T]
+        self, principal: Principal, carry: Carry[T], show: Show[T], *, whose: str = ""
     ) -> Response[bytes]:
         """The same; but with an Idempotency-Key that was answered before, that answer again.
+
+        `whose` tells those apart who share a principal, as all of the public do.
 
         Raises IdempotencyInFlight while the first request has not ended, here or in another
         process; nobody waits. Refusals are not remembered.
@@ -51,7 +53,7 @@ class Commands:
         if key is None:
             return await self.answer(principal, carry, show)
         route = f"{self._request.method} {self._request.scope['path']}"
-        ticket = Ticket(principal.id, route, key, await self._request.body())
+        ticket = Ticket(f"{principal.id}{whose}", route, key, await self._request.body())
         if ticket.digest in self._in_flight:
             raise IdempotencyInFlight
         self._in_flight.add(ticket.digest)

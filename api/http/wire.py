@@ -101,6 +101,14 @@ class BoundedHttp(HttpToolsProtocol):
             elif self._deadline is None:
                 self._set_deadline()
 
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's own type is bool | None
+        """A client that has said all it has to say still waits for the answer."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is None or cycle.response_complete:
+            return False
+        cycle.keep_alive = False
+        return True
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head = True

@@ -52,14 +52,15 @@ async def answering(connection: psycopg.AsyncConnection, seconds: float) -> Asyn
 
     Cancelling instead would ask the silent server to cancel first, and wait for ten seconds.
     """
-    timer = asyncio.get_running_loop().call_later(seconds, _hang_up, connection)
+    timer = asyncio.get_running_loop().call_later(seconds, hang_up, connection)
     try:
         yield
     finally:
         timer.cancel()
 
 
-def _hang_up(connection: psycopg.AsyncConnection) -> None:
+def hang_up(connection: psycopg.AsyncConnection | psycopg.Connection[Any]) -> None:
+    """Shut the line down under a connection; whoever waits on it hears so at once."""
     with suppress(OSError, psycopg.Error):
         line = socket.socket(fileno=os.dup(connection.fileno()))
         with line:

@@ -30,8 +30,10 @@ STATEMENTS: dict[type[Row], str] = {
     "(%(counter_id)s, %(owner_id)s, %(account_id)s, %(limit_amount)s, %(rule_no)s, "
     "%(window_start)s) ON CONFLICT (counter_id) DO UPDATE SET "
     "limit_amount = excluded.limit_amount, rule_no = excluded.rule_no, "
-    "entry_no = c.entry_no + 1, window_start = CASE WHEN c.rule_no = excluded.rule_no "
-    "THEN c.window_start ELSE excluded.window_start END",
+    "used = CASE WHEN c.rule_no <> excluded.rule_no AND c.window_start < %(counts_since)s "
+    "THEN 0 ELSE c.used END, entry_no = c.entry_no + 1, "
+    "window_start = CASE WHEN c.rule_no = excluded.rule_no THEN c.window_start "
+    "ELSE excluded.window_start END",
     DataKeyRow: "INSERT INTO data_keys (account_id, wrapped, master_key_id) "
     "VALUES (%(account_id)s, %(wrapped)s, %(master_key_id)s)",
     PasswordRow: "INSERT INTO passwords (account_id, hash) VALUES (%(account_id)s, %(hash)s) "

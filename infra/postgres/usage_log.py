@@ -20,6 +20,9 @@ STATEMENT = (
     b"%s::bigint[], %s::integer[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])"
 )
 STUCK_SECONDS = 2.0
+MOST = 2**61  # beyond any limit, and still far from the overflow of a bigint
+# The server gives up before we hang up: a backend that waits for a lock outlives its client.
+GIVE_UP = b"SET lock_timeout = '1500ms'; SET statement_timeout = '1900ms'"
 TOPIC = stored_name(VerificationsCounted)
 
 
@@ -87,7 +90,7 @@ class PostgresUsageLog:
         totals = [0] * len(flush.counters)
         counts = [0] * len(flush.counters)
         for counter, amount in zip(takes[1::3], takes[2::3], strict=True):
-            totals[counter - 1] += amount
+            totals[counter - 1] = min(totals[counter - 1] + amount, MOST)
             counts[counter - 1] += 1
         # Of all the counters' windows only a few differ: one or two periods.
         calendars = {window: number for number, window in enumerate(set(flush.windows), 1)}
@@ -166,6 +169,8 @@ class PostgresUsageLog:
     async def _connected(self) -> psycopg.AsyncConnection:
         if self._connection is None or self._connection.closed:
             self._connection = await connect(self._url)
+            async with answering(self._connection, STUCK_SECONDS):
+                await self._connection.execute(GIVE_UP)
         return self._connection
 
     async def _drop(self) -> None:

@@ -103,6 +103,21 @@ async def test_another_caller_or_route_is_another_request(
     assert (await client.post(path, headers={**mine, HEADER: "same"})).status_code == 204
 
 
+async def test_strangers_who_register_under_the_same_idempotency_key_never_meet(
+    client: httpx.AsyncClient, people: People
+) -> None:
+    bodies = [{"email": f"{people.name()}@example.com", "password": PASSWORD} for _ in range(2)]
+    headers = {HEADER: "1"}
+    firsts = [await client.post(REGISTER, json=body, headers=headers) for body in bodies]
+    assert [reply.status_code for reply in firsts] == [201, 201], firsts[1].text
+    assert len({reply.json()["account"]["id"] for reply in firsts}) == 2
+    for body, first in zip(bodies, firsts, strict=True):
+        assert "idempotent-replayed" not in first.headers
+        again = await client.post(REGISTER, json=body, headers=headers)
+        assert (again.status_code, again.content) == (201, first.content)
+        assert again.headers["idempotent-replayed"] == "true"
+
+
 async def test_refusals_are_not_remembered(client: httpx.AsyncClient, people: People) -> None:
     headers = {**await people.user(), HEADER: "again"}
     refused(

@@ -31,7 +31,6 @@ FAULTS: list[Exception] = [
     RuntimeError("secret"),
     HTTPException("secret", status_code=500),
     # A replay is an answer that the routes give; here it would be a mistake of ours.
-    app_errors.AlreadyAnswered(b"secret"),
 ]
 
 REFUSALS: list[tuple[Exception, int, str, str | None]] = [

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 from litestar.enums import ScopeType
-from litestar.types import Receive, Scope, Send
+from litestar.types import HTTPScope, Receive, Scope, Send
 
-from api.http.wire import MAX_HEAD_BYTES, BoundedHttp
+from api.http.door import Door
+from api.http.request_body import collect_body
+from api.http.wire import MAX_HEAD_BYTES, BoundedHttp, direct_of
 from tests.api.serving import read_reply, request, send, serving
 
 pytestmark = pytest.mark.anyio
@@ -33,6 +35,25 @@ async def names(scope: Scope, receive: Receive, send: Send) -> None:
     length = [(b"content-length", str(len(out)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": length})
     await send({"type": "http.response.body", "body": out, "more_body": False})
+
+
+LANE = "/v1/keys/verify"
+
+
+async def echo_lane(scope: HTTPScope, receive: Receive) -> bytes:
+    """Takes the body as the verify lane does and gives it back; "slow" takes 200 ms."""
+    direct = direct_of(scope)
+    body = None if direct is None else direct.body()
+    if body is None:
+        announced = dict(scope["headers"]).get(b"content-length", b"")
+        body = await collect_body(LANE, announced, receive)
+    if body == b'"slow"':
+        await asyncio.sleep(0.2)
+    return body
+
+
+def with_lane() -> Door:
+    return Door(names, lane=echo_lane, production=False)
 
 
 async def seconds_until_closed(port: int, *pieces: bytes, pause_seconds: float = 0.05) -> float:
@@ -102,3 +123,74 @@ async def test_trailers_never_become_headers() -> None:
         head = request("POST", "/", ["Transfer-Encoding: chunked"])
         reply = await send(port, head, b"1\r\na\r\n0\r\nX-Forwarded-For: 1.2.3.4\r\n\r\n")
     assert b"forwarded" not in reply.body
+
+
+@pytest.mark.parametrize("body", [b'"quick"', b'"slow"'])
+async def test_lane_answers_http_1_0_and_closes(body: bytes) -> None:
+    async with serving(with_lane()) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request("POST", LANE, [], body).replace(b"HTTP/1.1", b"HTTP/1.0", 1))
+        async with asyncio.timeout(5):
+            reply = await read_reply(reader)
+            assert await reader.read() == b""  # closed, though the client hasn't
+        writer.close()
+    assert (reply.status, reply.body) == (200, body)
+    assert reply.headers["connection"] == "close"
+
+
+async def test_lane_sends_100_continue_to_who_waits_for_it() -> None:
+    async with serving(with_lane()) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        async with asyncio.timeout(5):
+            for body in (b'"one"', b'"slow"'):
+                expects = ["Expect: 100-continue", f"Content-Length: {len(body)}"]
+                writer.write(request("POST", LANE, expects))
+                assert (await read_reply(reader)).status == 100
+                writer.write(body)
+                reply = await read_reply(reader)
+                assert (reply.status, reply.body) == (200, body)
+        writer.close()
+
+
+async def test_pipelined_requests_of_the_lane_and_others_are_answered_in_order() -> None:
+    asked = []
+    for number in range(20):
+        named = [f"Request-Id: mine.{number}"]
+        if number % 2:
+            asked.append(request("GET", f"/{number}", named))
+        else:
+            body = b'"slow"' if number % 8 == 4 else b"%d" % number
+            asked.append(request("POST", LANE, named, body))
+    async with serving(with_lane()) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"".join(asked))
+        async with asyncio.timeout(10):
+            replies = [await read_reply(reader) for _ in asked]
+        writer.close()
+    assert [reply.status for reply in replies] == [200] * 20
+    assert [reply.headers["request-id"] for reply in replies] == [f"mine.{n}" for n in range(20)]
+    assert [reply.body for reply in replies[::4]] == [b"0", b'"slow"', b"8", b'"slow"', b"16"]
+    assert all(b"request-id" in reply.body for reply in replies[1::2])
+
+
+async def test_lane_takes_a_chunked_body_whole() -> None:
+    async with serving(with_lane()) as port:
+        head = request("POST", LANE, ["Transfer-Encoding: chunked"])
+        chunks = [b'4\r\n{"a"\r\n', b"3\r\n:1}\r\n", b"0\r\n\r\n"]
+        dripped = await send(port, head, *chunks, pause_seconds=0.02)
+        at_once = await send(port, head + b"".join(chunks))
+    for reply in (dripped, at_once):
+        assert (reply.status, reply.body) == (200, b'{"a":1}')
+
+
+@pytest.mark.parametrize("requests", [1, 3])
+async def test_who_has_only_stopped_sending_is_still_answered(requests: int) -> None:
+    async with serving(with_lane()) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request("POST", LANE, [], b'"slow"') * requests)
+        writer.write_eof()
+        async with asyncio.timeout(5):
+            replies = [await read_reply(reader) for _ in range(requests)]
+            assert await reader.read() == b""  # nothing more can be asked: closed
+        writer.close()
+    assert [(reply.status, reply.body) for reply in replies] == [(200, b'"slow"')] * requests

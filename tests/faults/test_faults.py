@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection, HTTPException
@@ -12,7 +14,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.faults.running import SERVICE_KEY, Up, issue_key, verify, wait_for
+from tests.faults.running import ADMIN, ROOT, SERVICE_KEY, Up, issue_key, verify, wait_for
 
 RECOVERY_SECONDS = 5
 
@@ -63,6 +65,39 @@ def test_unmetered_keys_go_on_within_the_staleness_bound(folder: Path) -> None:
         wait_for(lambda: verify(client, metered).status_code == 200, RECOVERY_SECONDS, up.words)
 
 
+def test_frozen_postgres_refuses_reads_and_commands_and_keeps_nobody_waiting(
+    folder: Path,
+) -> None:
+    with Up(folder, DIRECTORY_MAX_STALENESS_MS="1000") as up, up.client() as client:
+        body = {"email": ADMIN[0], "password": ADMIN[1]}
+        token = client.post("/v1/auth/login", json=body).json()["access_token"]
+        headers = {"authorization": f"Bearer {token}"}
+        made = client.post("/v1/keys", json={"name": "before"}, headers=headers).json()
+
+        def asked(method: str, path: str, within_seconds: float) -> None:
+            content = {"name": "while frozen"} if method == "POST" else None
+            began = time.monotonic()
+            reply = client.request(method, path, json=content, headers=headers)
+            assert time.monotonic() - began < within_seconds, (method, path)
+            assert reply.status_code == 503, (method, path, reply.text)
+
+        frozen = _freeze(up)
+        try:
+            for _ in range(2):  # at once, and when the connections are known to be dead
+                asked("GET", f"/v1/keys/{made['id']}", 8)
+                asked("POST", "/v1/keys", 8)
+                asked("GET", "/health/ready", 3)
+        finally:
+            for process in reversed(frozen):
+                process.resume()
+        path = f"/v1/keys/{made['id']}"
+        wait_for(
+            lambda: client.get(path, headers=headers).status_code == 200,
+            RECOVERY_SECONDS,
+            up.words,
+        )
+
+
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_64_at_once_on_50_left_are_50(folder: Path, processes: str) -> None:
     with Up(folder, SERVE_PROCESSES=processes) as up:
@@ -101,11 +136,43 @@ def test_killed_under_load_no_acknowledged_count_is_lost(folder: Path) -> None:
             with ThreadPoolExecutor(1) as killer:
                 victim = up.facts["serve_pids"][0]
                 killing = killer.submit(_kill_soon, victim)
-                valid += _at_once(up, key, 400).count("VALID")
+                codes = _at_once(up, key, 1500)
                 killing.result()
+            assert "gone" in codes  # else nobody was under way when it was killed
+            valid += codes.count("VALID")
             wait_for(lambda: _answers(up), 20, up.words)
         used, _ = _counted(up)
         assert 0 < valid <= used
+
+
+def test_sigterm_ends_a_serve_that_is_still_starting(folder: Path, tmp_path: Path) -> None:
+    with Up(folder) as up:
+        environment = {
+            **up.environment(),
+            "TOLLHOUSE_DATABASE_URL": up.facts["database_url"],
+            "TOLLHOUSE_NATS_URL": up.facts["nats_url"],
+        }
+        for seconds in (0.3, 0.8, 1.3):
+            said = tmp_path / f"serve-{seconds}.log"
+            with said.open("wb") as log:
+                serve = subprocess.Popen(
+                    [sys.executable, str(ROOT / "main.py"), "serve"],
+                    env=environment,
+                    stdout=log,
+                    stderr=log,
+                    cwd=ROOT,
+                )
+            try:
+                time.sleep(seconds)
+                assert serve.poll() is None, said.read_text()
+                serve.terminate()
+                try:
+                    serve.wait(5)
+                except subprocess.TimeoutExpired:
+                    pytest.fail(f"{seconds} s after its start SIGTERM didn't end it")
+            finally:
+                serve.kill()
+                serve.wait(5)
 
 
 def test_a_revoked_key_is_refused_by_the_other_process_within_a_second(folder: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from application.errors import StoreUnavailable
 from application.ports import Counted, Flush
-from domain.allowances import ETERNITY, Window
+from domain.allowances import ETERNITY, MAX_AMOUNT, Window
 from domain.verification import (
     GRANTED,
     STALE,
@@ -414,3 +414,65 @@ async def test_clock_that_is_ahead_of_the_directory_is_stale(
         )
         assert counted.refused == {0: STALE}
     assert read(database_url)[1] == Counter(limit=10)
+
+
+@pytest.mark.parametrize(("limit", "granted"), [(10, 0), (MAX_AMOUNT, 1)])
+async def test_huge_costs_at_once_never_oversell_a_limit(
+    usage: PostgresUsageLog, database_url: str, limit: int, granted: int
+) -> None:
+    write(database_url, {1: Counter(limit=limit)})
+    counted = await usage.count(one_each(1, 1_100, amount=MAX_AMOUNT))
+    assert counted.refused == dict.fromkeys(range(granted, 1_100), 1)
+    assert read(database_url)[1].used == granted * MAX_AMOUNT
+    (event,) = events(database_url)
+    assert len(event.refused) == 1_100 - granted
+
+
+async def test_huge_costs_never_overflow_a_counter_without_a_limit(
+    usage: PostgresUsageLog, database_url: str
+) -> None:
+    write(database_url, {1: Counter(limit=None)})
+    used = [0]
+    for version in (1, 2, 3):
+        counted = await usage.count(one_each(version, 1_100, amount=MAX_AMOUNT))
+        assert counted.refused == {}
+        used.append(read(database_url)[1].used)
+    assert used == sorted(used)
+    assert used[1] >= MAX_AMOUNT
+    assert len(events(database_url)) == 3
+
+
+async def test_counting_against_a_held_lock_gives_up_and_leaves_no_crowd_behind(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.postgres.usage_log.STUCK_SECONDS", 0.3)
+    write(database_url, {1: Counter(limit=10)})
+    log = PostgresUsageLog(database_url)
+    try:
+        with psycopg.connect(database_url) as holder:
+            holder.execute("LOCK TABLE tollhouse.usage IN SHARE MODE")
+            for _ in range(5):
+                with pytest.raises(StoreUnavailable):
+                    async with asyncio.timeout(10):
+                        await log.count(one_each(1, 3))
+            assert waiting_for_a_lock(database_url) <= 2
+        async with asyncio.timeout(10):
+            counted = await log.count(one_each(1, 3))
+            while waiting_for_a_lock(database_url):  # noqa: ASYNC110 - Postgres tells nobody
+                await asyncio.sleep(0.02)
+    finally:
+        await log.close()
+    assert counted.refused == {}
+    assert read(database_url)[1].used == 3
+    assert len(events(database_url)) == 1
+
+
+def waiting_for_a_lock(url: str) -> int:
+    """How many of our backends on this database wait for somebody's lock."""
+    with psycopg.connect(url) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND application_name = 'tollhouse' AND wait_event_type = 'Lock'"
+        ).fetchone()
+    assert row is not None
+    return int(row[0])

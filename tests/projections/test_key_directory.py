@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 import psycopg
@@ -153,6 +153,59 @@ async def test_only_the_end_of_the_log_is_a_confirmation() -> None:
     await given_steps(2)
     assert directory.fresh(6.0)
     assert not directory.fresh(4.0)
+
+
+async def test_states_that_were_only_loaded_are_not_fresh() -> None:
+    directory = a_directory()
+    directory.start_at(7)
+    assert not directory.fresh(60.0)
+
+    async def step() -> AsyncIterator[Followed]:
+        yield Followed([], True, time.monotonic())
+
+    await directory.run(step())
+    assert directory.fresh(60.0)
+    assert directory.position == 7
+
+
+async def test_thousands_who_wait_in_vain_are_released_in_time_and_hold_up_nobody() -> None:
+    directory = given(ACCOUNT)
+    longest = 0.0
+
+    async def tick() -> None:
+        nonlocal longest
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(0.005)
+            longest = max(longest, time.monotonic() - began)
+
+    ticking = asyncio.create_task(tick())
+    await asyncio.sleep(0)
+    began = time.monotonic()
+    reached = await asyncio.gather(*(directory.catch_up(2, 0.3) for _ in range(5_000)))
+    assert time.monotonic() - began < 2.0
+    await asyncio.sleep(0.01)
+    ticking.cancel()
+    assert not any(reached)
+    assert longest < 0.5
+    later = asyncio.create_task(directory.catch_up(2, 5))  # those who have left hold no place
+    await asyncio.sleep(0)
+    directory.apply(Recorded(2, "acct_1", 2, AccountSuspended(), metadata(), None))
+    assert await later
+
+
+async def test_who_comes_when_too_many_wait_is_told_so_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("projections.key_directory.MAX_WAITERS", 3)
+    directory = given(ACCOUNT)
+    waiting = [asyncio.create_task(directory.catch_up(2, 5)) for _ in range(3)]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(1):
+        assert not await directory.catch_up(2, 5)
+        assert await directory.catch_up(1, 5)  # nothing to wait for
+    directory.apply(Recorded(2, "acct_1", 2, AccountSuspended(), metadata(), None))
+    assert await asyncio.gather(*waiting) == [True] * 3
 
 
 async def lived_in(house: House) -> None:

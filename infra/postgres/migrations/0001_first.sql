@@ -152,6 +152,8 @@ DECLARE
     rules integer[];
     locked bigint[];
     starts bigint[];
+    -- What is asked of an unlimited counter is counted up to here, and never overflows.
+    most CONSTANT bigint := 2305843009213693952;
     crowded boolean := false;
     i integer;
     j integer;
@@ -217,7 +219,7 @@ BEGIN
                     j := first;
                     WHILE j < i LOOP
                         here := p_takes[j + 1];
-                        taken[here] := taken[here] + p_takes[j + 2];
+                        taken[here] := least(taken[here] + p_takes[j + 2], most);
                         given[here] := given[here] + 1;
                         j := j + 3;
                     END LOOP;
@@ -232,11 +234,11 @@ BEGIN
              WHERE c.counter_id = u.id AND u.given > 0;
         ELSE
             UPDATE counters c
-               SET used = u.opening + u.total, window_start = u.window_start,
+               SET used = least(u.opening + u.total, most), window_start = u.window_start,
                    entry_no = c.entry_no + u.given
               FROM unnest(p_counters, o_opening, p_totals, o_windows, p_counts)
                    AS u (id, opening, total, window_start, given)
-             WHERE c.counter_id = u.id;
+             WHERE c.counter_id = u.id AND u.given > 0;
         END IF;
     END IF;
 

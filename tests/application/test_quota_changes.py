@@ -1,0 +1,80 @@
+"""A quota that changes its period: what was used counts on only while it still counts at all."""
+
+import asyncio
+import time
+
+import psycopg
+import pytest
+
+from application import api_keys
+from domain import allowances
+from domain.allowances import Allowance, Quota
+from domain.api_keys import AmendApiKey
+from infra.postgres.connection import conninfo
+from tests.application.house import House, context, owner
+
+pytestmark = pytest.mark.anyio
+
+HOURS = 3_600_000_000
+
+
+async def within_one_minute() -> int:
+    """An instant whose minute lasts some seconds more, in microseconds."""
+    while time.time() % 60 > 56:  # noqa: ASYNC110 - nobody tells that a minute has begun
+        await asyncio.sleep(0.1)
+    return time.time_ns() // 1000
+
+
+def use_up(house: House, rule: Allowance, window_start: int) -> None:
+    with psycopg.connect(conninfo(house.url)) as connection:
+        connection.execute(
+            "UPDATE counters SET used = limit_amount, window_start = %s WHERE counter_id = %s",
+            (window_start, rule.counter_id),
+        )
+
+
+@pytest.mark.parametrize("hours_ago", [2, 24 * 40])
+async def test_count_of_a_window_long_past_does_not_move_into_the_new_period(
+    house: House, hours_ago: int
+) -> None:
+    account = await house.account()
+    key = (await house.key(account, quota=Quota(5, "minute"))).key
+    (rule,) = house.directory.allowances(key.id)
+    now = await within_one_minute()
+    use_up(house, rule, allowances.window("minute", now).start - hours_ago * HOURS)
+    await api_keys.amend(
+        house.ports, context(owner(account)), key.id, AmendApiKey(), Quota(5, "day")
+    )
+    counter = (await house.lookups.counters([rule.counter_id]))[rule.counter_id]
+    assert (counter.limit, counter.rule_no) == (5, 2)
+    assert counter.window_start == allowances.window("day", now).start
+    assert counter.used == 0
+
+
+async def test_count_of_the_current_window_moves_into_the_new_period(house: House) -> None:
+    account = await house.account()
+    key = (await house.key(account, quota=Quota(5, "minute"))).key
+    (rule,) = house.directory.allowances(key.id)
+    now = await within_one_minute()
+    use_up(house, rule, allowances.window("minute", now).start)
+    await api_keys.amend(
+        house.ports, context(owner(account)), key.id, AmendApiKey(), Quota(5, "day")
+    )
+    counter = (await house.lookups.counters([rule.counter_id]))[rule.counter_id]
+    assert (counter.limit, counter.rule_no) == (5, 2)
+    assert counter.window_start == allowances.window("day", now).start
+    assert counter.used == 5
+
+
+async def test_another_limit_in_the_same_period_keeps_the_count(house: House) -> None:
+    account = await house.account()
+    key = (await house.key(account, quota=Quota(5, "minute"))).key
+    (rule,) = house.directory.allowances(key.id)
+    now = await within_one_minute()
+    start = allowances.window("minute", now).start
+    use_up(house, rule, start)
+    await api_keys.amend(
+        house.ports, context(owner(account)), key.id, AmendApiKey(), Quota(9, "minute")
+    )
+    counter = (await house.lookups.counters([rule.counter_id]))[rule.counter_id]
+    assert (counter.limit, counter.used, counter.window_start) == (9, 5, start)
