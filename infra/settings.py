@@ -131,6 +131,12 @@ def load(environ: Mapping[str, str], dotenv: Path | None) -> Settings:
         for name, hint in _HINTS.items()
         if (raw := _lookup(name, environ, from_file))
     }
+    for name in NOT_YET:
+        if _lookup(name, environ, from_file):
+            raise SettingsError(
+                f"{PREFIX}{name} is not built yet and would let everybody in: remove it, and"
+                " limit the addresses in front of the server."
+            )
     easy = given.get("environment", "development") in ("development", "test")
     defaults = {"require_verified_email": not easy, "log_format": "console" if easy else "json"}
     settings = Settings(**{**defaults, **given})
@@ -225,11 +231,6 @@ def _refuse_unknown(names: set[str]) -> None:
     known = {*(name.upper() for name in _HINTS), *LATER}
     for variable in sorted(name for name in names if name.startswith(PREFIX)):
         name = variable.removeprefix(PREFIX)
-        if name.removesuffix("_FILE") in NOT_YET:
-            raise SettingsError(
-                f"{variable} is not built yet and would let everybody in: remove it, and limit"
-                " the addresses in front of the server."
-            )
         if name.removesuffix("_FILE") in known or name in known:
             continue
         if name.startswith("RETENTION_") and name.endswith("_DAYS"):

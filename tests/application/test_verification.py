@@ -35,6 +35,7 @@ class Gate:
         self.account = an_account()
         self.directory.keep(self.account)
         self.directory.start_at(1)
+        self.directory.confirmed_at = time.monotonic()
         self.verifier = Verifier(
             self.directory, self.usage, DIGESTS, "usage_1", "log1", 60.0, lambda: datetime.now(UTC)
         )

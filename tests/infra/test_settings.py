@@ -170,3 +170,8 @@ def test_example_file_names_every_setting_and_no_other() -> None:
         assert f"#TOLLHOUSE_{name.upper()}=" in text
     named = [line[1:].partition("=")[0] for line in text.splitlines() if line[:2] == "#T"]
     load(dict.fromkeys(named, ""), None)
+
+
+def test_an_access_control_that_is_not_built_is_refused_instead_of_ignored() -> None:
+    with pytest.raises(SettingsError, match="TOLLHOUSE_IP_ALLOW is not built yet"):
+        load({"TOLLHOUSE_IP_ALLOW": "10.0.0.0/8"}, None)
