@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+from base64 import b64encode
 from pathlib import Path
 
 import psutil
@@ -87,10 +88,7 @@ def test_a_taken_port_is_one_sentence_and_nothing_is_half_started(folder: Path) 
 def test_a_missing_secret_outside_development_stops_the_start_and_says_how(
     folder: Path, name: str
 ) -> None:
-    keys = {
-        "MASTER_KEY": "bWFzdGVyIGtleSBvZiB0aGlydHktdHdvIGJ5dGVzISE=",
-        "KEY_PEPPER": "cGVwcGVyIG9mIGV4YWN0bHkgdGhpcnR5LTIgYnl0ZXM=",
-    }
+    keys = {each: b64encode(os.urandom(32)).decode() for each in ("MASTER_KEY", "KEY_PEPPER")}
     del keys[name]
     result = _up(folder, ENVIRONMENT="production", **keys)
     assert result.returncode == 1
