@@ -13,6 +13,9 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 import msgspec
 from msgspec import Meta
 
+from domain import claims
+from domain.errors import InvalidCommand
+from domain.key_format import MAX_PRESENTED_CHARACTERS, looks_forged
 from infra import secret_rules
 from infra.dotenv import read_dotenv
 from infra.embedded.place import kept_secret
@@ -211,6 +214,19 @@ def _check_together(settings: Settings) -> None:
         )
     if settings.admin_password and not settings.admin_email:
         raise SettingsError("TOLLHOUSE_ADMIN_PASSWORD is set without TOLLHOUSE_ADMIN_EMAIL.")
+    if settings.admin_email:
+        try:
+            claims.email(settings.admin_email)
+        except InvalidCommand:
+            raise SettingsError("TOLLHOUSE_ADMIN_EMAIL is not an email address.") from None
+    if settings.admin_password and not 10 <= len(settings.admin_password) <= 128:
+        raise SettingsError("TOLLHOUSE_ADMIN_PASSWORD must have 10 to 128 characters.")
+    if settings.service_key and not _presentable(settings.service_key):
+        raise SettingsError(
+            "TOLLHOUSE_SERVICE_KEY can't be presented as a key: printable ASCII of at most"
+            f" {MAX_PRESENTED_CHARACTERS} characters, without spaces, not two dots (that is a"
+            " token), and in the shape of a Tollhouse key only with its right checksum."
+        )
     if settings.master_key and settings.master_key == settings.key_pepper:
         raise SettingsError(
             "TOLLHOUSE_KEY_PEPPER is the same as TOLLHOUSE_MASTER_KEY: each must be its own secret."
@@ -225,6 +241,13 @@ def _check_together(settings: Settings) -> None:
                 )
         if settings.service_key and len(settings.service_key) < 32:
             raise SettingsError("TOLLHOUSE_SERVICE_KEY is shorter than 32 characters: too weak.")
+
+
+def _presentable(key: str) -> bool:
+    """Whether the doors would take this for an API key, and look it up."""
+    plain = key.isascii() and key.isprintable() and " " not in key
+    fits = len(key) <= MAX_PRESENTED_CHARACTERS and key.count(".") != 2
+    return plain and fits and not looks_forged(key)
 
 
 def _refuse_unknown(names: set[str]) -> None:

@@ -6,10 +6,14 @@ with these two bounds, for `uvicorn.Config(http=BoundedHttp)`; the door does the
 """
 
 import asyncio
+import os
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from api.http.problems import MEDIA_TYPE, HttpProblem, problem_for
 
 HEAD_DEADLINE_SECONDS = 10.0
 # More than the door accepts (header bytes and URL), so that what is only a little too large gets
@@ -23,12 +27,6 @@ def direct_of(scope: Mapping[str, Any]) -> "Direct | None":
     """The short way that the server offers for this request, if it does."""
     found: Direct | None = (scope.get("extensions") or {}).get(DIRECT)
     return found
-
-
-_TOO_LARGE = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
-    b"content-length: 0\r\nconnection: close\r\n\r\n"
-)
 
 
 class Direct:
@@ -96,8 +94,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self._in_head and not self.transport.is_closing():
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
-                self.transport.write(_TOO_LARGE)
-                self.transport.close()
+                self._refuse(b"431 Request Header Fields Too Large", "HEADERS_TOO_LARGE")
             elif self._deadline is None:
                 self._set_deadline()
 
@@ -137,6 +134,27 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_response_complete()
         if not self.pipeline and self.cycle.more_body:
             self._set_deadline()
+
+    def send_400_response(self, msg: str) -> None:
+        """What can't be parsed as HTTP gets its problem document, too."""
+        self._refuse(b"400 Bad Request", "INVALID_REQUEST")
+
+    def _refuse(self, status: bytes, code: str) -> None:
+        request_id = f"req_{os.urandom(12).hex()}"
+        detail = (
+            "This is not a well-formed HTTP request."
+            if code == "INVALID_REQUEST"
+            else (f"The head of a request may have {MAX_HEAD_BYTES} bytes at most.")
+        )
+        problem, _ = problem_for(HttpProblem(code, detail), request_id)
+        body = msgspec.json.encode(problem)
+        self.transport.write(
+            b"HTTP/1.1 %b\r\ncontent-type: %b\r\nrequest-id: %b\r\n"
+            b"x-content-type-options: nosniff\r\ncache-control: no-store\r\n"
+            b"content-length: %d\r\nconnection: close\r\n\r\n%b"
+            % (status, MEDIA_TYPE.encode(), request_id.encode(), len(body), body)
+        )
+        self.transport.close()
 
     def _set_deadline(self) -> None:
         self._clear_deadline()

@@ -194,3 +194,12 @@ async def test_who_has_only_stopped_sending_is_still_answered(requests: int) -> 
             assert await reader.read() == b""  # nothing more can be asked: closed
         writer.close()
     assert [(reply.status, reply.body) for reply in replies] == [(200, b'"slow"')] * requests
+
+
+async def test_what_is_no_http_gets_its_problem_document() -> None:
+    async with serving(with_lane(), http=BoundedHttp) as port:
+        reply = await send(port, b"GET  / nonsense\r\n\r\n")
+    assert reply.status == 400
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert reply.json()["code"] == "INVALID_REQUEST"
+    assert reply.json()["request_id"] == reply.headers["request-id"]

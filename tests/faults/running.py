@@ -16,7 +16,7 @@ import psycopg
 
 ROOT = Path(__file__).parents[2]
 ADMIN = ("admin@example.com", "the first admin's password")
-SERVICE_KEY = "a service key of the settings, long enough to be no joke"
+SERVICE_KEY = "a-service-key-of-the-settings-long-enough-to-be-no-joke"
 
 
 class Up:

@@ -175,3 +175,23 @@ def test_example_file_names_every_setting_and_no_other() -> None:
 def test_an_access_control_that_is_not_built_is_refused_instead_of_ignored() -> None:
     with pytest.raises(SettingsError, match="TOLLHOUSE_IP_ALLOW is not built yet"):
         load({"TOLLHOUSE_IP_ALLOW": "10.0.0.0/8"}, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ADMIN_EMAIL", "a,b@c.example"),
+        ("ADMIN_PASSWORD", "short"),
+        ("SERVICE_KEY", "two.dots.make-a-token-of-it-and-not-a-key"),
+        ("SERVICE_KEY", "th_live_" + "0" * 49),
+        ("SERVICE_KEY", "k" * 513),
+        ("SERVICE_KEY", "schlüssel" * 5),
+        ("SERVICE_KEY", "with a space in the middle of the key"),
+    ],
+)
+def test_what_could_never_work_stops_the_start_and_names_the_variable(
+    name: str, value: str
+) -> None:
+    given = {"TOLLHOUSE_ADMIN_EMAIL": "ada@example.org", f"TOLLHOUSE_{name}": value}
+    with pytest.raises(SettingsError, match=f"TOLLHOUSE_{name}"):
+        load(given, None)
