@@ -265,9 +265,6 @@ async def _serve(
         # What was loaded stays: the collector need not walk a million keys again and again.
         gc.collect()
         gc.freeze()
-        # What a request makes is gone without it: looking seventy times less often saves a
-        # twentieth of the processor time, for a few megabytes.
-        gc.set_threshold(50_000, 20, 20)
         for number in (signal.SIGINT, signal.SIGTERM):
             # uvicorn takes these while it serves, and raises them once more when it has ended:
             # by then there is still a last flush to wait for.

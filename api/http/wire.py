@@ -9,6 +9,7 @@ import asyncio
 import os
 from collections.abc import Mapping
 from typing import Any
+from weakref import ref
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -40,20 +41,22 @@ class Direct:
     __slots__ = ("_cycle",)
 
     def __init__(self, cycle: RequestResponseCycle) -> None:
-        self._cycle = cycle
+        # Weak, because the request's scope holds this, and the cycle the scope: a ring for the
+        # collector with every request, and pauses of tens of milliseconds when it comes.
+        self._cycle = ref(cycle)
 
     def body(self) -> bytes | None:
         """The whole body, if it has arrived; None where it has to be waited for."""
-        cycle = self._cycle
-        if cycle.more_body or cycle.disconnected:
+        cycle = self._cycle()
+        if cycle is None or cycle.more_body or cycle.disconnected:
             return None
         return bytes(cycle.body)
 
     def answer(self, head: bytes, body: bytes) -> bool:
         """Send status line and headers, which `head` holds whole but for Content-Length, Date
         and the blank line, and the body. False: nothing was sent, use `send`."""
-        cycle = self._cycle
-        if cycle.flow.write_paused or cycle.disconnected or cycle.response_started:
+        cycle = self._cycle()
+        if cycle is None or cycle.flow.write_paused or cycle.disconnected or cycle.response_started:
             return False
         rest = b"".join(b"%b: %b\r\n" % pair for pair in cycle.default_headers)
         if not cycle.keep_alive:

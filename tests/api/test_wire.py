@@ -1,12 +1,14 @@
 """Bounds on connections that never become a request."""
 
 import asyncio
+import gc
 from time import monotonic
 from typing import Any
 
 import pytest
 from litestar.enums import ScopeType
 from litestar.types import HTTPScope, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from api.http.door import Door
 from api.http.request_body import collect_body
@@ -203,3 +205,22 @@ async def test_what_is_no_http_gets_its_problem_document() -> None:
     assert reply.headers["content-type"] == "application/problem+json"
     assert reply.json()["code"] == "INVALID_REQUEST"
     assert reply.json()["request_id"] == reply.headers["request-id"]
+
+
+async def test_a_request_of_the_lane_leaves_no_ring_for_the_collector() -> None:
+    """Rings add up to pauses of tens of milliseconds under load."""
+    async with serving(with_lane()) as port:
+        await send(port, request("POST", "/lane", [], b""))
+        gc.collect()
+        gc.disable()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            for _ in range(20):
+                await send(port, request("POST", "/v1/keys/verify", [], b""))
+            gc.collect()
+            left = [each for each in gc.garbage if isinstance(each, RequestResponseCycle)]
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+    assert left == []
