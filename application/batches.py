@@ -8,7 +8,7 @@ import msgspec
 
 from domain.allowances import Allowance
 from domain.api_keys import ApiKey
-from domain.verification import Code
+from domain.verification import Code, verification_id
 
 MAX_ROWS = 50_000
 MAX_LABEL_BYTES = 4_000_000
@@ -44,7 +44,7 @@ class Batch:
 
     def __init__(self, stream: str, version: int) -> None:
         self.version = version
-        self.prefix = f"ver_{stream.removeprefix('usage_')}_{version}_"
+        self.prefix = verification_id(stream, version, "")
         self.keys: dict[str, int] = {}
         self.accounts: dict[str, int] = {}
         self.at_us: list[int] = []

@@ -1,7 +1,7 @@
 """API keys: named, revocable access. The secret is shown once; only its digest is kept."""
 
 from datetime import datetime
-from typing import Literal, assert_never
+from typing import Annotated, Literal, assert_never
 
 import msgspec
 
@@ -16,7 +16,7 @@ from domain.api_key_rules import (
     checked_permissions,
 )
 from domain.errors import KeyRevoked
-from domain.event import Event
+from domain.event import INTERNAL, Event
 
 Environment = Literal["live", "test"]
 
@@ -27,8 +27,8 @@ class ApiKeyIssued(Event, frozen=True, tag="api_key.issued.v1"):
     key_id: str
     account_id: str
     name: str
-    digest: bytes
-    pepper_id: str
+    digest: Annotated[bytes, INTERNAL]
+    pepper_id: Annotated[str, INTERNAL]
     hint: str
     kind: Kind = "standard"
     environment: Environment = "live"

@@ -7,12 +7,16 @@ read as None once that key is destroyed.
 """
 
 from datetime import datetime
+from functools import cache
 from typing import Annotated, Any
 
 import msgspec
 
 PERSONAL = msgspec.Meta(extra={"personal": True})
 """Marks a field that is sealed per account from the first event."""
+
+INTERNAL = msgspec.Meta(extra={"internal": True})
+"""Marks a field that never leaves the log: of use to this server only."""
 
 PersonalText = Annotated[str | None, PERSONAL]
 
@@ -80,15 +84,31 @@ def stored_name(event_type: type[Event]) -> str:
 
 def personal_fields(struct_type: type[msgspec.Struct]) -> tuple[str, ...]:
     """The names of the fields that are declared personal on this class."""
+    return _marked(struct_type, "personal")
+
+
+def disclosed(event: Event) -> dict[str, Any]:
+    """What may be told of an event outside of the log: neither personal nor internal fields.
+
+    Values are JSON types. Publication, the lake, histories and the command line show this.
+    """
+    hidden = _hidden(type(event))
+    facts: dict[str, Any] = msgspec.to_builtins(event)
+    return {name: value for name, value in facts.items() if name not in hidden}
+
+
+@cache
+def _hidden(event_type: type[Event]) -> frozenset[str]:
+    marked = (*_marked(event_type, "personal"), *_marked(event_type, "internal"))
+    return frozenset(("type", *marked))
+
+
+def _marked(struct_type: type[msgspec.Struct], mark: str) -> tuple[str, ...]:
     return tuple(
         field.encode_name
         for field in msgspec.structs.fields(struct_type)
-        if _is_personal(field.type)
-    )
-
-
-def _is_personal(annotation: Any) -> bool:
-    return any(
-        isinstance(extra, msgspec.Meta) and bool((extra.extra or {}).get("personal"))
-        for extra in getattr(annotation, "__metadata__", ())
+        if any(
+            isinstance(extra, msgspec.Meta) and bool((extra.extra or {}).get(mark))
+            for extra in getattr(field.type, "__metadata__", ())
+        )
     )

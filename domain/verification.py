@@ -140,6 +140,20 @@ def _take_one(counters: Sequence[Counter], stale: set[int], takes: Sequence[Take
     return GRANTED
 
 
+def outcomes(event: VerificationsCounted) -> list[str]:
+    """What each row was answered with. UNAVAILABLE: it was refused with 503, and took
+    nothing. RETRIED: nobody was told, since it was asked again and has a later row."""
+    codes = list(event.code)
+    for row, counter in zip(event.refused, event.refused_by, strict=True):
+        codes[row] = "RETRIED" if counter == STALE else "USAGE_EXCEEDED"
+    return codes
+
+
+def verification_id(stream: str, version: int, row: int | str) -> str:
+    """The id of a row of a usage event: where it is in the usage log."""
+    return f"ver_{stream.removeprefix('usage_')}_{version}_{row}"
+
+
 def evolve(state: int | None, event: UsageEvent, at: datetime) -> int:
     """How many verifications this stream has counted."""
     match event:

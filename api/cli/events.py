@@ -9,7 +9,7 @@ from rich.markup import escape
 from api.cli import output
 from api.cli.running import Json
 from application.ports import Ports, Unreadable
-from domain.event import Event, Recorded, personal_fields, stored_name
+from domain.event import Recorded, disclosed, stored_name
 
 _COLOURS = {
     "account": "cyan",
@@ -59,7 +59,7 @@ def _line(recorded: Recorded | Unreadable) -> str:
     colour = "red" if fact in _ENDINGS else _COLOURS.get(noun, "white")
     details = " ".join(
         f"[dim]{field}=[/dim]{escape(_short(value))}"
-        for field, value in _facts(recorded.event).items()
+        for field, value in disclosed(recorded.event).items()
         if value != recorded.stream
     )
     at = f"{recorded.metadata.at:%Y-%m-%d %H:%M:%S}"
@@ -80,14 +80,8 @@ def _document(recorded: Recorded | Unreadable) -> dict[str, object]:
         "version": recorded.version,
         "actor": recorded.metadata.actor,
         "request_id": recorded.metadata.request_id,
-        "data": _facts(recorded.event),
+        "data": disclosed(recorded.event),
     }
-
-
-def _facts(event: Event) -> dict[str, object]:
-    hidden = {"type", "digest", *personal_fields(type(event))}
-    facts: dict[str, object] = msgspec.to_builtins(event)
-    return {name: value for name, value in facts.items() if name not in hidden}
 
 
 def _short(value: object) -> str:
