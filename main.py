@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import socket
 
-    from application.ports import Ports
+    from application.ports import Found, Ports
     from application.verification import Verifier
-    from infra.embedded import ChildProcess
+    from infra.followers import Job, Log
     from infra.postgres.lookups import PostgresLookups
     from infra.settings import Settings
     from projections.key_directory import KeyDirectory
 
 VERSION = "0.1.0"
-ROOT = Path(__file__).resolve().parent
+PROGRAM = Path(__file__).resolve()
 
 
 class House(NamedTuple):
@@ -41,7 +41,7 @@ def load_settings() -> Settings:
     """The settings of this process, with its secrets. Raises SettingsError."""
     from infra.settings import development_secrets, load
 
-    settings = load(os.environ, ROOT / ".env")
+    settings = load(os.environ, PROGRAM.with_name(".env"))
     return development_secrets(settings) if settings.lenient else settings
 
 
@@ -50,6 +50,16 @@ def database_url(settings: Settings) -> str:
     from infra.running import running
 
     return settings.database_url or running(settings.data_dir)["database_url"]
+
+
+def nats_url_of(settings: Settings) -> str:
+    """Where NATS is: as set, or that of the `up` that runs on this data folder."""
+    from infra.embedded import StartError
+    from infra.running import running
+
+    if settings.nats_url is None and settings.database_url is not None:
+        raise StartError("TOLLHOUSE_NATS_URL is not set: name the NATS server, as in nats://host.")
+    return settings.nats_url or running(settings.data_dir)["nats_url"]
 
 
 @contextlib.asynccontextmanager
@@ -204,15 +214,11 @@ def serve(
 
     from infra.logs import configure
     from infra.postgres.migrate import migrate as run_migrations
-    from infra.supervisor import Supervisor, bind
+    from infra.processes import serve_many
+    from infra.supervisor import bind
 
     if descriptor is None and settings.serve_processes > 1:
-        with (
-            Supervisor(settings.data_dir, say) as supervisor,
-            bind(settings.http_host, settings.http_port) as shared,
-        ):
-            supervisor.add(*_serving(settings, shared, dict(os.environ), first=False))
-            supervisor.run()
+        serve_many(settings, PROGRAM, say)
         return
     configure(settings.log_level, settings.log_format)
     if first:
@@ -237,16 +243,11 @@ async def _serve(
     from api.http.app import create_app
     from api.http.probe import ProcessProbe
     from api.http.wire import BoundedHttp
-    from infra.embedded import StartError
     from infra.http_server import http_server
     from infra.nats.connection import NatsLink
-    from infra.running import running
 
     url = database_url(settings)
-    nats_url = settings.nats_url
-    if nats_url is None and settings.database_url is not None:
-        raise StartError("TOLLHOUSE_NATS_URL is not set: name the NATS server, as in nats://host.")
-    link = NatsLink(nats_url or running(settings.data_dir)["nats_url"])
+    link = NatsLink(nats_url_of(settings))
     connecting = asyncio.create_task(link.run())
     async with opened(settings, url, verifying=True) as house:
         if first:
@@ -274,56 +275,63 @@ async def _serve(
     await asyncio.gather(connecting, return_exceptions=True)
 
 
-def up(settings: Settings, say: Callable[[str], None]) -> None:
-    """Postgres, NATS and serve on one data folder, until Ctrl-C; nothing is left behind."""
-    from infra.embedded import start_nats, start_postgres
-    from infra.supervisor import Supervisor, answers, bind, http_url
+def work(settings: Settings) -> None:
+    """Follow the logs until SIGTERM or SIGINT: read models, publication, the lake."""
+    import uvloop
 
-    with (
-        Supervisor(settings.data_dir, say) as supervisor,
-        bind(settings.http_host, settings.http_port) as listener,
-    ):
-        nats_url, url = settings.nats_url, settings.database_url
-        if url is None:
-            postgres = start_postgres(settings.data_dir, say)
-            supervisor.add(postgres.process)
-            url = postgres.url
-            say("Postgres is ready")
-        if nats_url is None:
-            nats = start_nats(settings.data_dir, say)
-            supervisor.add(nats.process)
-            nats_url = nats.url
-            say("NATS is ready")
-        environment = {
-            **os.environ,
-            "TOLLHOUSE_DATA_DIR": str(settings.data_dir),
-            "TOLLHOUSE_DATABASE_URL": url,
-            "TOLLHOUSE_NATS_URL": nats_url,
-        }
-        serving = _serving(settings, listener, environment, first=True)
-        supervisor.add(*serving)
-        supervisor.wait_until(lambda: answers(listener))
-        supervisor.announce(http_url(listener), nats_url, url, serving)
-        say(f"Tollhouse is ready: {http_url(listener)}  (reference: {http_url(listener)}/docs)")
-        supervisor.run()
-        say("stopping")
+    from infra.logs import configure
+
+    configure(settings.log_level, settings.log_format)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_work(settings))
 
 
-def _serving(
-    settings: Settings, listener: socket.socket, environment: dict[str, str], *, first: bool
-) -> list[ChildProcess]:
-    from infra.embedded import ChildProcess
+async def _work(settings: Settings) -> None:
+    import signal
 
-    descriptor = listener.fileno()
-    words = ["serve", "--fd", str(descriptor), *(["--first"] if first else [])]
+    from infra.event_mapper import EventMapper
+    from infra.followers import keep, taken
+    from infra.postgres.migrate import log_id_of
+
+    url = database_url(settings)
+    mapper = EventMapper()
+    jobs = _jobs(settings, url, log_id_of(url))
+    running = asyncio.gather(
+        *(keep(job, lambda name, log: taken(url, name, log, mapper)) for job in jobs)
+    )
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, running.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+def _jobs(settings: Settings, url: str, log_id: str) -> list[Job]:
+    """Everything that follows a log."""
+    from infra.failpoints import failpoint
+    from infra.followers.read_models import ReadModelJob
+    from infra.lake.place import lake_place
+    from infra.lake.writer import lake_jobs
+    from infra.nats.publisher import PublisherJob
+    from projections import READ_MODELS
+
+    nats_url = nats_url_of(settings)
+    written = failpoint(settings.failpoint, "followers.written")
+    place = lake_place(
+        settings.lake_url, settings.data_dir, settings.s3_endpoint_url, settings.s3_region
+    )
+    day = 86_400.0
     return [
-        ChildProcess(
-            f"serve {number}",
-            [sys.executable, ROOT / "main.py", *words],
-            env=environment,
-            pass_fds=[descriptor],
-        )
-        for number in range(1, settings.serve_processes + 1)
+        *(ReadModelJob(model, written) for model in READ_MODELS),
+        PublisherJob("publish_events", "decisions", log_id, nats_url, None),
+        PublisherJob(
+            "publish_usage",
+            "usage",
+            f"{log_id}u",
+            nats_url,
+            settings.retention_usage_stream_days * day,
+        ),
+        *lake_jobs(place, url, log_id),
     ]
 
 
@@ -331,10 +339,20 @@ class Wiring:
     """What the command line may do. Implements api.cli.wiring.Wiring."""
 
     def up(self, say: Callable[[str], None]) -> None:
-        up(load_settings(), say)
+        from infra.processes import up
+
+        up(load_settings(), PROGRAM, say)
 
     def serve(self, descriptor: int | None, first: bool, say: Callable[[str], None]) -> None:
         serve(load_settings(), descriptor, first, say)
+
+    def work(self) -> None:
+        work(load_settings())
+
+    def event_at(self, log: Log, position: int) -> Found | None:
+        from infra.postgres.log_reader import event_at
+
+        return event_at(database_url(load_settings()), log, position)
 
     def migrate(self, say: Callable[[str], None]) -> None:
         settings = load_settings()

@@ -5,7 +5,7 @@ What must be right at commit is in `rows`: written with the events, or not at al
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -33,6 +33,13 @@ class Followed(NamedTuple):
     events: Sequence[Recorded | Unreadable]
     at_end: bool
     asked_at: float
+
+
+class Found(NamedTuple):
+    """One event of a log, and its bytes as they are stored."""
+
+    event: Recorded | Unreadable
+    state: bytes
 
 
 class EventStore(Protocol):
@@ -105,8 +112,49 @@ class UsageLog(Protocol):
         ...
 
 
+class Follower(msgspec.Struct, frozen=True, kw_only=True):
+    """How far one follower of a log is. `behind` is in events, and counted up to MOST_BEHIND.
+
+    Ages are in seconds, None where it never was: since somebody who follows was heard of, and
+    since the end of the log was reached. `problem` is why it stopped, at `stopped_at`.
+    """
+
+    name: str
+    log: Literal["decisions", "usage"]
+    position: int
+    behind: int
+    seen_seconds: float | None
+    caught_up_seconds: float | None
+    stopped_at: int | None = None
+    problem: str | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether a process follows: it was heard of not long ago."""
+        return self.seen_seconds is not None and self.seen_seconds < SILENT_SECONDS
+
+    @property
+    def status(self) -> Literal["ok", "behind", "stopped", "away"]:
+        """In a word. `behind`: it has not seen the end of its log for a while."""
+        if self.problem is not None:
+            return "stopped"
+        if not self.held:
+            return "away"
+        late = self.caught_up_seconds is None or self.caught_up_seconds > LATE_SECONDS
+        return "behind" if self.behind and late else "ok"
+
+
+MOST_BEHIND = 10_000
+SILENT_SECONDS = 30.0
+LATE_SECONDS = 60.0
+
+
 class Lookups(Protocol):
     """Rows that were right at commit, read by those who need no more than that."""
+
+    async def followers(self) -> list[Follower]:
+        """Everybody who follows a log, and how far they are."""
+        ...
 
     async def claim_holder(self, kind: str, digests: Sequence[bytes]) -> str | None: ...
 

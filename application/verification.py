@@ -9,6 +9,7 @@ counter are answered at once, and their rows ride along with the next flush.
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
@@ -16,7 +17,7 @@ from typing import Protocol
 import msgspec
 import structlog
 
-from application.batches import Batch, Labels, Waiting
+from application.batches import MAX_ROWS, Batch, Labels, Waiting
 from application.errors import DirectoryStale, StoreUnavailable
 from application.ports import Counted, Digests, Directory, Flush, UsageLog
 from application.verdicts import (
@@ -38,6 +39,7 @@ FLUSH_BEHIND_SECONDS = 0.5
 RETRY_SECONDS = 0.25
 STALE_PAUSE_SECONDS = 0.02
 STALE_TRIES = 25
+MOST_FULL = 16
 
 
 class KeyDirectory(Directory, Protocol):
@@ -72,6 +74,7 @@ class Verifier:
         self._max_staleness = max_staleness_seconds
         self._clock = clock
         self._open = Batch(stream, 1)
+        self._full: deque[Batch] = deque()
         self._wanted = asyncio.Event()
         self._down = False
         self._clock_offset_us: int | None = None
@@ -113,14 +116,17 @@ class Verifier:
                 key = directory.key(key.id)
             account = None if key is None else directory.account(key.account_id)
             code = judge(key, account, audience, time.time())
-            batch = self._open
+            batch = self._room()
             rules: tuple[Allowance, ...] = ()
             if code == "VALID" and key is not None:
                 rules = (*directory.allowances(key.id), *directory.allowances(key.account_id))
             if not rules:
-                row = self._add_behind(key, code, cost, labels)
+                if batch is None:  # only while flushing has been impossible for a while
+                    self.rows_dropped += 1
+                    return self._verdict(self._open, MAX_ROWS, key, code, [], request_id)
+                row = batch.add(key, code, cost, labels, directory.position)
                 return self._verdict(batch, row, key, code, [], request_id)
-            if self._down or self._stopping:
+            if batch is None or self._down or self._stopping:
                 raise StoreUnavailable("counters can't be taken")
             answer: asyncio.Future[tuple[int, list[QuotaState]]] = (
                 asyncio.get_running_loop().create_future()
@@ -149,21 +155,35 @@ class Verifier:
         """Flush what is there, once; then nothing more is taken."""
         self._stopping = True
         self._wanted.set()
-        await self._flush()
+        while self._full or self._open.code:
+            await self._flush()
 
-    def _add_behind(self, key: ApiKey | None, code: Code, cost: int, labels: Labels) -> int:
+    def _room(self) -> Batch | None:
+        """The batch that takes the next row; a full one waits for its turn. None: there are
+        as many full ones as may wait."""
         if self._open.full:
-            # Only while flushing has been impossible for a while: drop, and say how much.
-            self.rows_dropped += 1
-            return len(self._open.code)
-        return self._open.add(key, code, cost, labels, self._directory.position)
+            if len(self._full) >= MOST_FULL:
+                return None
+            self._full.append(self._open)
+            self._open = Batch(self._stream, self._open.version + 1)
+            self._wanted.set()
+        return self._open
+
+    def _next(self) -> Batch:
+        """The batch that is flushed next; nobody adds to it from now on."""
+        self._wanted.clear()
+        if self._full:
+            self._wanted.set()  # there is more
+            return self._full.popleft()
+        batch = self._open
+        if batch.code:
+            self._open = Batch(self._stream, batch.version + 1)
+        return batch
 
     async def _flush(self) -> None:
-        self._wanted.clear()
-        batch = self._open
+        batch = self._next()
         if not batch.code:
             return
-        self._open = Batch(self._stream, batch.version + 1)
         try:
             self._settle(batch, await self._count(batch))
         except StoreUnavailable as error:
@@ -271,8 +291,9 @@ class Verifier:
         batch.fail(error)
         batch.disown()
         while not self._stopping:
-            self._open.fail(error)
-            self._open.disown()
+            for each in (*self._full, self._open):
+                each.fail(error)
+                each.disown()
             try:
                 await self._count(batch)
                 break

@@ -25,7 +25,7 @@ PREFIX = "TOLLHOUSE_"
 
 # Fixed names whose features come later: an operator may set them today without being refused.
 LATER = (
-    *("LAKE_URL", "ARCHIVE_URL", "S3_ENDPOINT_URL", "S3_REGION", "MAIL_URL", "LOG_DIR"),
+    *("ARCHIVE_URL", "MAIL_URL", "LOG_DIR"),
     *("CORS_ORIGINS", "RATE_LIMIT_PER_MINUTE", "RATE_LIMIT_STORAGE", "IP_ALLOW"),
 )
 # An access control that is set and does nothing would fail open.
@@ -58,6 +58,13 @@ NatsUrl = Annotated[
         extra={"secret": True},
     ),
 ]
+LakeUrl = Annotated[
+    str,
+    Meta(
+        pattern="^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?|[^:]+)$",
+        description="a folder, or an address such as s3://bucket/prefix",
+    ),
+]
 Password = Annotated[str, Meta(description="some text", extra={"secret": True})]
 Key = Annotated[bytes, Meta(extra={"secret": True})]
 
@@ -81,6 +88,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_url: DatabaseUrl | None = None
     admin_database_url: DatabaseUrl | None = None
     nats_url: NatsUrl | None = None
+    lake_url: LakeUrl | None = None
+    s3_endpoint_url: PublicUrl | None = None
+    s3_region: Text | None = None
+    retention_usage_stream_days: Annotated[
+        int, Meta(ge=1, le=3650, description="days, from 1 to 3650")
+    ] = 7
     master_key: Key = b""
     master_key_previous: Key = b""
     key_pepper: Key = b""

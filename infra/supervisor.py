@@ -133,6 +133,7 @@ class Supervisor:
         nats_url: str,
         database_url: str,
         serving: Sequence[ChildProcess],
+        nats_reader_url: str | None = None,
     ) -> None:
         """Writes DATA_DIR/up.json, whose `serve_pids` are kept true from now on."""
         self._in_charge = True
@@ -144,6 +145,8 @@ class Supervisor:
             "pid": os.getpid(),
             "ready_at": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
         }
+        if nats_reader_url is not None:
+            self._up["nats_reader_url"] = nats_reader_url
         self._write_up_file()
 
     def run(self) -> None:

@@ -1,6 +1,7 @@
-"""tail: watch decisions as they are made."""
+"""tail: watch decisions as they are made. events show: one event, and what it stops."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import msgspec
 import typer
@@ -8,7 +9,7 @@ from rich.markup import escape
 
 from api.cli import output
 from api.cli.running import Json
-from application.ports import Ports, Unreadable
+from application.ports import Follower, Found, Ports, Unreadable
 from domain.event import Recorded, disclosed, stored_name
 
 _COLOURS = {
@@ -22,8 +23,11 @@ _ENDINGS = ("revoked", "suspended", "paused", "lifted")
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
     app.command("tail", epilog="Example: tollhouse tail --after 0 --no-follow")(tail)
+    events = typer.Typer(help="Look into the logs.", no_args_is_help=True)
+    events.command("show", epilog="Example: tollhouse events show 42")(show)
+    app.add_typer(events, name="events")
 
 
 def tail(
@@ -51,6 +55,60 @@ def tail(
     context.obj.act(use)
 
 
+def show(
+    context: typer.Context,
+    position: Annotated[int, typer.Argument(min=1, help="Where in the log it is.")],
+    log: Annotated[
+        Literal["decisions", "usage"], typer.Option(help="Which log: decisions or usage.")
+    ] = "decisions",
+    json: Json = False,
+) -> None:
+    """One event with all that may be shown of it; of one that can't be read, why, and what it
+    stops."""
+    found: Found | None = context.obj.wiring.event_at(log, position)
+    if found is None:
+        output.complain(f"there is no event at {position} of the {log} log.")
+        raise typer.Exit(1)
+
+    async def use(ports: Ports) -> list[Follower]:
+        return [each for each in await ports.lookups.followers() if each.log == log]
+
+    stopped = [each for each in context.obj.act(use) if each.stopped_at == position]
+    if json:
+        output.show_json({**_document(found.event), "stops": [each.name for each in stopped]})
+    else:
+        _explain(found, stopped)
+
+
+def _explain(found: Found, stopped: Sequence[Follower]) -> None:
+    event = found.event
+    if isinstance(event, Recorded):
+        output.show_fields({**_document(event), "data": None})
+        for name, value in disclosed(event.event).items():
+            output.show_fields({f"  {name}": _short(value)})
+    else:
+        output.show_fields(
+            {
+                "position": event.position,
+                "stream": event.stream,
+                "version": event.version,
+                "type": event.name,
+                "account": event.account_id,
+                "unreadable": event.problem,
+                "stored": found.state[:2000].decode("utf-8", "replace"),
+            }
+        )
+        output.show(
+            "[yellow]If a newer version wrote it, run that version: followers go on by themselves."
+            " If its bytes are damaged, restore them from a backup. Nothing is skipped.[/yellow]"
+        )
+    for each in stopped:
+        output.show(f"[red]{each.name}[/red] is stopped here:")
+        output.show_text(f"  {each.problem}")
+    if not stopped:
+        output.show("[green]no follower is stopped here[/green]")
+
+
 def _line(recorded: Recorded | Unreadable) -> str:
     if isinstance(recorded, Unreadable):
         return f"{recorded.position:>8}  [red]unreadable {recorded.name}[/red]  {recorded.stream}"
@@ -71,7 +129,13 @@ def _line(recorded: Recorded | Unreadable) -> str:
 
 def _document(recorded: Recorded | Unreadable) -> dict[str, object]:
     if isinstance(recorded, Unreadable):
-        return {"position": recorded.position, "unreadable": recorded.problem}
+        return {
+            "position": recorded.position,
+            "stream": recorded.stream,
+            "version": recorded.version,
+            "type": recorded.name,
+            "unreadable": recorded.problem,
+        }
     return {
         "position": recorded.position,
         "at": recorded.metadata.at,

@@ -11,6 +11,7 @@ import msgspec
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
 _out = Console(highlight=False, soft_wrap=True)
@@ -47,11 +48,27 @@ def show_fields(fields: Mapping[str, Any]) -> None:
         _out.print(f"[dim]{name.ljust(width)}[/dim]  {escape(text)}")
 
 
+def coloured(text: str, colour: str) -> Text:
+    """A cell in a colour."""
+    return Text(text, style=colour)
+
+
+def show_text(line: str) -> None:
+    """A line of the answer, as it is."""
+    _out.print(escape(line))
+
+
 def show_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Many things, as a table."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*("-" if cell in (None, "") else escape(str(cell)) for cell in row))
+        table.add_row(*map(_cell, row))
     _out.print(table)
+
+
+def _cell(cell: Any) -> str | Text:
+    if isinstance(cell, Text):
+        return cell
+    return "-" if cell in (None, "") else escape(str(cell))

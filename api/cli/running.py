@@ -1,4 +1,4 @@
-"""up, serve, migrate: start what runs."""
+"""up, serve, work, migrate: start what runs."""
 
 from typing import Annotated
 
@@ -13,11 +13,12 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("up", epilog="Example: tollhouse up")(up)
     app.command("serve", epilog="Example: TOLLHOUSE_DATABASE_URL=… tollhouse serve")(serve)
+    app.command("work", epilog="Example: TOLLHOUSE_DATABASE_URL=… tollhouse work")(work)
     app.command("migrate", epilog="Example: tollhouse migrate --json")(migrate)
 
 
 def up(context: typer.Context) -> None:
-    """Start everything on this machine: Postgres, NATS and the server. Ctrl-C stops it.
+    """Start everything on this machine: Postgres, NATS, serve and work. Ctrl-C stops it.
 
     The data stays in TOLLHOUSE_DATA_DIR (./data); starting again goes on where it was.
     """
@@ -32,6 +33,12 @@ def serve(
     """Serve HTTP on a database that is there already (TOLLHOUSE_DATABASE_URL). Run as many
     as you like."""
     context.obj.wiring.serve(fd, first, output.say)
+
+
+def work(context: typer.Context) -> None:
+    """Follow the logs: read models, publication to NATS, the lake. Run as many as you like:
+    each follower is run by one at a time, and another takes over when it goes."""
+    context.obj.wiring.work()
 
 
 def migrate(

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Literal, Protocol
 
-from application.ports import Ports
+from application.ports import Found, Ports
 
 
 class Opened(Protocol):
@@ -20,6 +20,10 @@ class Wiring(Protocol):
     def up(self, say: Callable[[str], None]) -> None: ...
 
     def serve(self, descriptor: int | None, first: bool, say: Callable[[str], None]) -> None: ...
+
+    def work(self) -> None: ...
+
+    def event_at(self, log: Literal["decisions", "usage"], position: int) -> Found | None: ...
 
     def migrate(self, say: Callable[[str], None]) -> None: ...
 

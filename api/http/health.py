@@ -12,7 +12,7 @@ from litestar.handlers import HTTPRouteHandler
 from api.http.answers import shown
 from api.http.operation import Operation
 
-Condition = Literal["ok", "down", "off"]
+Condition = Literal["ok", "late", "down", "off"]
 
 
 class Check(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -33,6 +33,18 @@ class DirectoryCheck(msgspec.Struct, frozen=True, kw_only=True):
     accounts: int
 
 
+class FollowersCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """Those who follow the logs in `work`. `lag`: by name, how many events behind.
+
+    `late`: one has not seen the end of its log for a minute. `down`: one is stopped by an
+    event, or no process follows; `detail` names it.
+    """
+
+    status: Condition
+    lag: dict[str, int]
+    detail: str | None = None
+
+
 class Checks(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is checked."""
 
@@ -40,10 +52,13 @@ class Checks(msgspec.Struct, frozen=True, kw_only=True):
     event_log: Check
     nats: Check
     directory: DirectoryCheck
+    projections: FollowersCheck
+    publisher: FollowersCheck
+    lake: FollowersCheck
 
     @property
     def ready(self) -> bool:
-        """Whether requests can be served. Without NATS they can: publication catches up."""
+        """Whether requests can be served. Without NATS and `work` they can: those catch up."""
         return self.database.status == "ok" and self.directory.status == "ok"
 
 
@@ -86,6 +101,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     memory: Memory
 
 
+_PARTS = Checks.__struct_fields__
+
 _CHECKS = {
     "database": {"status": "ok", "latency_ms": 0.4},
     "event_log": {"status": "ok"},
@@ -97,6 +114,17 @@ _CHECKS = {
         "keys": 12,
         "accounts": 4,
     },
+    "projections": {
+        "status": "ok",
+        "lag": {"accounts": 0, "keys": 0, "history": 0, "key_uses": 1},
+        "detail": None,
+    },
+    "publisher": {
+        "status": "ok",
+        "lag": {"publish_events": 0, "publish_usage": 1},
+        "detail": None,
+    },
+    "lake": {"status": "ok", "lag": {"lake_events": 0, "lake_usage": 14}, "detail": None},
 }
 
 LIVE = Operation(
@@ -156,8 +184,7 @@ def health_routes(probe: HealthProbe, version: str, environment: str) -> list[HT
     @get("/health", opt={"operation": HEALTH})
     async def health() -> Response[bytes]:
         checks = await probe.checks()
-        parts = (checks.database, checks.event_log, checks.nats, checks.directory)
-        well = all(each.status != "down" for each in parts)
+        well = all(getattr(checks, each).status in ("ok", "off") for each in _PARTS)
         content = Health(
             status=("ok" if well else "degraded") if checks.ready else "unavailable",
             timestamp=datetime.now(UTC),

@@ -2,18 +2,20 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Protocol
 
-from api.http.health import Check, Checks, DirectoryCheck
+from api.http.health import Check, Checks, DirectoryCheck, FollowersCheck
+from application.ports import Follower
 from projections.key_directory import KeyDirectory
 
 PATIENCE_SECONDS = 1.5
 
 
-class Pinged(Protocol):
-    """A database that can be asked whether it is there."""
+class Asked(Protocol):
+    """A database that can be asked whether it is there, and who follows its logs."""
 
-    async def ping(self) -> None: ...
+    async def followers(self) -> list[Follower]: ...
 
 
 class Linked(Protocol):
@@ -27,7 +29,7 @@ class ProcessProbe:
     """Implements HealthProbe for one serve process."""
 
     def __init__(
-        self, directory: KeyDirectory, database: Pinged, nats: Linked, max_staleness_seconds: float
+        self, directory: KeyDirectory, database: Asked, nats: Linked, max_staleness_seconds: float
     ) -> None:
         self._directory = directory
         self._database = database
@@ -39,9 +41,10 @@ class ProcessProbe:
         directory = self._directory
         fresh = directory.fresh(self._max_staleness)
         closed = directory.closed()
+        database, followers = await self._ask()
         detail = f"{len(closed)} streams closed by unreadable events" if closed else None
         return Checks(
-            database=await self._ping(),
+            database=database,
             event_log=Check("ok" if fresh else "down", detail=detail),
             nats=Check("ok" if self._nats.connected else "down"),
             directory=DirectoryCheck(
@@ -50,19 +53,49 @@ class ProcessProbe:
                 staleness_ms=int((time.monotonic() - directory.confirmed_at) * 1000),
                 **directory.size(),
             ),
+            projections=following(followers, "projections"),
+            publisher=following(followers, "publisher"),
+            lake=following(followers, "lake"),
         )
 
-    async def _ping(self) -> Check:
+    async def _ask(self) -> tuple[Check, list[Follower]]:
         started_at = time.monotonic()
-        asking = asyncio.ensure_future(self._database.ping())
+        asking = asyncio.ensure_future(self._database.followers())
         # Not cancelled when it is late: a driver that is cancelled first asks the silent server
         # to cancel, too.
         done, _ = await asyncio.wait({asking}, timeout=PATIENCE_SECONDS)
         asking.add_done_callback(_forget)
         if not done or asking.exception() is not None:
-            return Check("down")
-        return Check("ok", latency_ms=round((time.monotonic() - started_at) * 1000, 2))
+            return Check("down"), []
+        latency_ms = round((time.monotonic() - started_at) * 1000, 2)
+        return Check("ok", latency_ms=latency_ms), asking.result()
 
 
-def _forget(asked: asyncio.Future[None]) -> None:
+def following(followers: Sequence[Follower], prefix: str) -> FollowersCheck:
+    """How those of this prefix are; of `projections`, those that have none."""
+    mine = [each for each in followers if _kind(each.name) == prefix]
+    lag = {each.name: each.behind for each in mine}
+    stopped = [each for each in mine if each.status in ("stopped", "away")]
+    late = [each for each in mine if each.status == "behind"]
+    if stopped or not mine:
+        detail = "; ".join(_sentence(each) for each in stopped) or "not known"
+        return FollowersCheck(status="down", lag=lag, detail=detail)
+    if late:
+        names = ", ".join(each.name for each in late)
+        return FollowersCheck(status="late", lag=lag, detail=f"behind: {names}")
+    return FollowersCheck(status="ok", lag=lag)
+
+
+def _kind(name: str) -> str:
+    prefix = name.partition("_")[0]
+    return {"publish": "publisher", "lake": "lake"}.get(prefix, "projections")
+
+
+def _sentence(follower: Follower) -> str:
+    if follower.status == "stopped":
+        return f"{follower.name} is stopped at {follower.stopped_at}"
+    return f"nobody runs {follower.name}"
+
+
+def _forget(asked: asyncio.Future[list[Follower]]) -> None:
     asked.exception()  # looked at, so that nobody is warned of it

@@ -9,6 +9,7 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from application.errors import StoreUnavailable
+from application.ports import MOST_BEHIND, Follower
 from domain.accounts import Account
 from domain.api_keys import ApiKey
 from domain.verification import Counter
@@ -17,6 +18,18 @@ from infra.postgres.connection import answering, conninfo
 _ACCOUNT = msgspec.json.Decoder(Account)
 _API_KEY = msgspec.json.Decoder(ApiKey)
 PATIENCE_SECONDS = 2.0
+
+_FOLLOWERS = """
+SELECT name, log, position,
+       CASE log WHEN 'usage'
+       THEN (SELECT count(*) FROM (SELECT FROM usage WHERE notification_id > position LIMIT %s) _)
+       ELSE (SELECT count(*) FROM (SELECT FROM decisions WHERE notification_id > position
+                                   LIMIT %s) _) END,
+       extract(epoch FROM now() - seen_at)::float8,
+       extract(epoch FROM now() - caught_up_at)::float8,
+       stopped_at, problem
+  FROM followers ORDER BY log, name
+"""
 
 
 class PostgresLookups:
@@ -40,10 +53,6 @@ class PostgresLookups:
     async def close(self) -> None:
         """Return the connections."""
         await self._pool.close(timeout=1.0)
-
-    async def ping(self) -> None:
-        """Raises StoreUnavailable when Postgres does not answer."""
-        await self._rows("SELECT 1", ())
 
     async def claim_holder(self, kind: str, digests: Sequence[bytes]) -> str | None:
         """The account that holds a claim under one of these digests."""
@@ -84,6 +93,11 @@ class PostgresLookups:
             (after or "", limit),
         )
         return [_ACCOUNT.decode(row[0]) for row in rows]
+
+    async def followers(self) -> list[Follower]:
+        """Everybody who follows a log, and how far they are."""
+        rows = await self._rows(_FOLLOWERS, (MOST_BEHIND, MOST_BEHIND))
+        return [Follower(**dict(zip(Follower.__struct_fields__, row, strict=True))) for row in rows]
 
     async def answer(self, digest: bytes) -> tuple[bytes, bytes, int] | None:
         """Body digest, sealed answer and position for an Idempotency-Key's digest."""

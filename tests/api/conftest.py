@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from api.http.app import create_app
-from api.http.health import Check, Checks, DirectoryCheck
+from api.http.health import Check, Checks, DirectoryCheck, FollowersCheck
 from application.starting import prepare
 from infra.embedded import RunningPostgres
 from infra.settings import Settings
@@ -34,6 +34,9 @@ class FixedProbe:
             event_log=Check("ok"),
             nats=Check("ok"),
             directory=DirectoryCheck(status="ok", position=1, staleness_ms=10, keys=0, accounts=0),
+            projections=FollowersCheck(status="ok", lag={"keys": 0}),
+            publisher=FollowersCheck(status="ok", lag={"publish_usage": 0}),
+            lake=FollowersCheck(status="ok", lag={"lake_usage": 0}),
         )
 
     async def checks(self) -> Checks:

@@ -1,12 +1,15 @@
 """Health tells a balancer the truth: live is not ready, and NATS is no reason to turn away."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 import httpx
 import pytest
 from msgspec.structs import replace
 
-from api.http.health import Check
+from api.http.health import Check, FollowersCheck
+from api.http.probe import following
+from application.ports import Follower
 from tests.api.conftest import FixedProbe
 
 pytestmark = pytest.mark.anyio
@@ -35,6 +38,46 @@ async def test_without_nats_it_serves(client: httpx.AsyncClient, probe: FixedPro
     assert await statuses(client) == [(200, "ok")] * 3
 
 
+@pytest.mark.parametrize("part", ["projections", "publisher", "lake"])
+@pytest.mark.parametrize("status", ["late", "down"])
+async def test_without_its_followers_it_serves_and_says_so(
+    client: httpx.AsyncClient, probe: FixedProbe, part: str, status: Literal["late", "down"]
+) -> None:
+    stopped = FollowersCheck(status=status, lag={"x": 7}, detail="x is stopped at 12")
+    probe.change(**{part: stopped})
+    assert await statuses(client) == [(200, "ok"), (200, "ok"), (200, "degraded")]
+    assert (await client.get("/health")).json()["checks"][part]["detail"] == "x is stopped at 12"
+
+
+@pytest.mark.parametrize(
+    ("seen", "caught_up", "problem", "status", "says"),
+    [
+        (1.0, 1.0, None, "ok", None),
+        (1.0, 300.0, None, "late", "keys"),
+        (300.0, 300.0, None, "down", "nobody runs keys"),
+        (None, None, None, "down", "nobody runs keys"),
+        (1.0, 1.0, "bad bytes", "down", "stopped at 5"),
+    ],
+)
+def test_what_a_follower_says_of_itself_becomes_its_part_of_health(
+    seen: float | None, caught_up: float | None, problem: str | None, status: str, says: str | None
+) -> None:
+    follower = Follower(
+        name="keys",
+        log="decisions",
+        position=4,
+        behind=3,
+        seen_seconds=seen,
+        caught_up_seconds=caught_up,
+        stopped_at=None if problem is None else 5,
+        problem=problem,
+    )
+    check = following([follower], "projections")
+    assert (check.status, check.lag) == (status, {"keys": 3})
+    assert (says or "") in (check.detail or "")
+    assert following([follower], "lake").status == "down"
+
+
 async def test_without_the_database_it_lives_and_is_not_ready(
     client: httpx.AsyncClient, probe: FixedProbe
 ) -> None:
@@ -57,5 +100,7 @@ async def test_health_says_what_runs_and_since_when(client: httpx.AsyncClient) -
     assert body["timestamp"].endswith("Z")
     assert body["uptime_seconds"] >= 0
     assert body["memory"]["rss_bytes"] is None or body["memory"]["rss_bytes"] > 1_000_000
-    assert set(body["checks"]) == {"database", "event_log", "nats", "directory"}
+    parts = {"database", "event_log", "nats", "directory", "projections", "publisher", "lake"}
+    assert set(body["checks"]) == parts
+    assert body["checks"]["publisher"]["lag"] == {"publish_usage": 0}
     assert set(body["checks"]["directory"]) >= {"position", "staleness_ms", "keys", "accounts"}

@@ -398,3 +398,40 @@ async def test_verdict_says_what_the_caller_needs(gate: Gate) -> None:
         "e1",
     )
     assert verdict.expires_at == "2057-11-07T13:46:40Z"
+
+
+async def test_more_than_a_flush_can_carry_goes_in_several_and_none_is_lost(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("application.batches.MAX_ROWS", 10)
+    key, metered = gate.key(), gate.key(limit=100)
+    gate.usage.open.clear()
+    verdicts = [await gate.verify(key) for _ in range(35)]
+    asked = asyncio.create_task(gate.verify(metered))
+    await asyncio.sleep(0)
+    gate.usage.open.set()
+    verdicts.append(await asked)
+    rows = [event.code for event in gate.usage.events]
+    assert sum(map(len, rows)) == 36
+    assert max(map(len, rows)) == 10
+    assert len({each.verification_id for each in verdicts}) == 36
+    assert gate.used(metered.id) == 1
+    assert gate.verifier.rows_dropped == 0
+
+
+async def test_what_waits_is_bounded_and_what_is_dropped_is_counted(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("application.batches.MAX_ROWS", 10)
+    monkeypatch.setattr("application.verification.MOST_FULL", 2)
+    key = gate.key()
+    gate.usage.open.clear()
+    for _ in range(60):
+        assert (await gate.verify(key)).valid
+    dropped = gate.verifier.rows_dropped
+    assert 60 - 50 <= dropped <= 60 - 30  # two full, one open, perhaps one under way
+    with pytest.raises(StoreUnavailable):
+        await gate.verify(gate.key(limit=5))
+    gate.usage.open.set()
+    await until(lambda: sum(len(each.code) for each in gate.usage.events) == 60 - dropped)
+    assert (await gate.verify(gate.key(limit=5))).valid

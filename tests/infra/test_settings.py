@@ -116,7 +116,7 @@ def test_short_service_key_is_refused_in_production_and_taken_in_development() -
 
 
 def test_names_of_later_features_are_accepted() -> None:
-    load({"TOLLHOUSE_LAKE_URL": "s3://x/y", "TOLLHOUSE_RETENTION_USAGE_DAYS": "3"}, None)
+    load({"TOLLHOUSE_ARCHIVE_URL": "s3://x/y", "TOLLHOUSE_RETENTION_USAGE_DAYS": "3"}, None)
 
 
 def test_failpoint_is_taken_in_the_test_environment() -> None:
