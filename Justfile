@@ -30,9 +30,13 @@ lock: setup
     .venv/bin/uv pip compile pyproject.toml --extra dev -c requirements.lock -o requirements-dev.lock --quiet --upgrade \
         --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 
-# Measure: `just bench verify` beside a bare ASGI app and a typed route
+# Measure: `just bench verify` beside a bare ASGI app and a typed route; `just bench streams`
 bench *ARGS: setup
     .venv/bin/python -m bench {{ARGS}}
+
+# Follow both logs from 0 and into what they became: are counters, read models, streams, lake right?
+invariants *ARGS: setup
+    .venv/bin/python -m tests.faults.invariants {{ARGS}}
 
 # Show that nothing is oversold: 64 clients, two serve processes, one killed at random
 exactness *ARGS: setup

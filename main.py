@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
     from application.ports import Found, Ports
     from application.verification import Verifier
-    from infra.followers import Job, Log
+    from infra.followers import Hold, Job, Log
     from infra.postgres.lookups import PostgresLookups
     from infra.settings import Settings
     from projections.key_directory import KeyDirectory
+    from projections.read_model import Rebuilt
 
 VERSION = "0.1.0"
 PROGRAM = Path(__file__).resolve()
@@ -80,6 +81,7 @@ async def opened(settings: Settings, url: str, *, verifying: bool) -> AsyncItera
     from infra.passwords import ArgonPasswords
     from infra.postgres.lookups import PostgresLookups
     from infra.postgres.migrate import log_id_of
+    from infra.postgres.read_models import PostgresReadModels
     from infra.postgres.states import load_states
     from infra.postgres.usage_log import PostgresUsageLog
     from infra.tokens import SignedTokens, signing_keys
@@ -106,6 +108,7 @@ async def opened(settings: Settings, url: str, *, verifying: bool) -> AsyncItera
     ports = Ports(
         store=store,
         lookups=lookups,
+        read_models=PostgresReadModels(lookups),
         directory=directory,
         digests=digests,
         passwords=passwords,
@@ -275,29 +278,37 @@ async def _serve(
     await asyncio.gather(connecting, return_exceptions=True)
 
 
-def work(settings: Settings) -> None:
-    """Follow the logs until SIGTERM or SIGINT: read models, publication, the lake."""
+def work(settings: Settings, only: Sequence[str] = ()) -> None:
+    """Follow the logs until SIGTERM or SIGINT: read models, publication, the lake; or `only`
+    those followers."""
     import uvloop
 
     from infra.logs import configure
 
     configure(settings.log_level, settings.log_format)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_work(settings))
+        runner.run(_work(settings, only))
 
 
-async def _work(settings: Settings) -> None:
+async def _work(settings: Settings, only: Sequence[str]) -> None:
     import signal
 
+    from infra.embedded import StartError
     from infra.event_mapper import EventMapper
     from infra.followers import keep, taken
     from infra.postgres.migrate import log_id_of
 
     url = database_url(settings)
     mapper = EventMapper()
-    jobs = _jobs(settings, url, log_id_of(url))
+    jobs = {job.name: job for job in _jobs(settings, url, log_id_of(url))}
+    if unknown := set(only) - jobs.keys():
+        raise StartError(f"{unknown.pop()} is no follower; there are {', '.join(jobs)}.")
+
+    def take(name: str, log: Log) -> contextlib.AbstractAsyncContextManager[Hold]:
+        return taken(url, name, log, mapper)
+
     running = asyncio.gather(
-        *(keep(job, lambda name, log: taken(url, name, log, mapper)) for job in jobs)
+        *(keep(job, take) for name, job in jobs.items() if not only or name in only)
     )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -346,13 +357,22 @@ class Wiring:
     def serve(self, descriptor: int | None, first: bool, say: Callable[[str], None]) -> None:
         serve(load_settings(), descriptor, first, say)
 
-    def work(self) -> None:
-        work(load_settings())
+    def work(self, only: Sequence[str]) -> None:
+        work(load_settings(), only)
 
     def event_at(self, log: Log, position: int) -> Found | None:
         from infra.postgres.log_reader import event_at
 
         return event_at(database_url(load_settings()), log, position)
+
+    def rebuild(self, name: str, check: bool, progress: Callable[[int, int], None]) -> Rebuilt:
+        from infra.followers.rebuild import rebuild
+        from projections import READ_MODELS
+
+        settings = load_settings()
+        url = settings.admin_database_url or database_url(settings)
+        model = next(each for each in READ_MODELS if each.name == name)
+        return asyncio.run(rebuild(url, model, check=check, progress=progress))
 
     def migrate(self, say: Callable[[str], None]) -> None:
         settings = load_settings()
@@ -372,11 +392,19 @@ class Wiring:
         """What is said in one sentence instead of with a traceback."""
         from application.errors import StoreUnavailable
         from infra.embedded import StartError
+        from infra.followers.rebuild import RebuildRefused
         from infra.postgres.migrate import MigrationError
         from infra.settings import SettingsError
         from infra.vault import Unsealable
 
-        return StartError, SettingsError, MigrationError, StoreUnavailable, Unsealable
+        return (
+            StartError,
+            SettingsError,
+            MigrationError,
+            RebuildRefused,
+            StoreUnavailable,
+            Unsealable,
+        )
 
 
 def main() -> None:

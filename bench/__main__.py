@@ -9,7 +9,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from bench import report, small, speed
+from bench import report, small, speed, streams
 from bench.exact import Exact, simultaneous
 from bench.ground import end_by_signal, ground
 from bench.load import WrkMissing, require_wrk
@@ -83,6 +83,38 @@ def small_command(
     write(json, found)
     if not found.holds:
         raise typer.Exit(1)
+
+
+@app.command("streams")
+def streams_command(
+    rounds: Annotated[int, typer.Option(min=1)] = 3,
+    seconds: Annotated[int, typer.Option(min=1, help="For each half of each round.")] = 20,
+    flushes: Annotated[int, typer.Option(min=1, help="Of the backlog.")] = 20_000,
+    rows: Annotated[int, typer.Option(min=1, help="Verifications in each of them.")] = 100,
+    decisions: Annotated[int, typer.Option(min=1, help="Of the backlog.")] = 200_000,
+    only: Annotated[Literal["backlog", "live"] | None, typer.Option()] = None,
+    json: Json = None,
+) -> None:
+    """What follows the logs: from a backlog, and beside verification at full speed."""
+    try:
+        cores = spread_cores()
+        console.print(f"{described()}; {cores.sentence()}; {busy_share(2):.0%} busy before")
+        backlog: list[streams.Drained] = []
+        live: streams.Live | None = None
+        if only != "live":
+            with ground(cores.postgres) as on:
+                backlog = streams.drained(on, flushes, rows, decisions, console.print)
+        if only != "backlog":
+            require_wrk()
+            with ground(cores.postgres) as on:
+                keys = asyncio.run(speed.seeded(on))
+                live = streams.live(on, keys, cores, rounds, seconds, console.print)
+    except (WrkMissing, StartError) as error:
+        console.print(str(error), style="red")
+        raise typer.Exit(1) from None
+    found = streams.Streams(backlog, live)
+    report.show_streams(console, found)
+    write(json, found)
 
 
 def write(path: Path | None, found: msgspec.Struct) -> None:

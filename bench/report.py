@@ -6,6 +6,7 @@ from rich.table import Table
 from bench.exact import AT_ONCE, LEFT, TIMES, Exact
 from bench.small import MOST_MIB, MOST_SECONDS, Small
 from bench.speed import HOT, SPREAD, Speed
+from bench.streams import Drained, Streams
 
 
 def show_speed(console: Console, speed: Speed) -> None:
@@ -77,6 +78,58 @@ def show_small(console: Console, found: Small) -> None:
         f"ready again on existing data: {_times(found.again_seconds)}"
         f" (aim: below {MOST_SECONDS}: {_word(found.again < MOST_SECONDS)})"
     )
+
+
+def show_streams(console: Console, found: Streams) -> None:
+    """Each follower from its backlog; then what all of them do beside verification."""
+    if found.backlog:
+        table = Table("follower, alone", "events/s", "rows/s", "CPU s", "PSS MiB", "aim")
+        for each in found.backlog:
+            least, rate = _streams_aim(each)
+            table.add_row(
+                each.follower,
+                f"{each.events / each.seconds:,.0f}",
+                f"{each.rows / each.seconds:,.0f}",
+                f"{each.cpu_seconds:.1f}",
+                f"{each.pss_mib:.0f}",
+                f"{least:,}: {_word(rate >= least)}",
+            )
+        console.print(table)
+    live = found.live
+    if live is None:
+        return
+    console.print(
+        f"verifications/s without work {_rates(live.per_second_without)},"
+        f" with {_rates(live.per_second_with)}: lowered by {live.lowered:.0%}"
+        f" (aim: below 20 %: {_word(live.lowered < 0.2)})"
+    )
+    for name, latency, aim in (
+        ("JetStream", live.jetstream, 0.1),
+        ("the published snapshot", live.snapshot, 10.0),
+    ):
+        console.print(
+            f"commit to {name}, {latency.flushes:,} flushes of a minute: p50 {latency.p50:.3f} s,"
+            f" p99 {latency.p99:.3f} s, most {latency.most:.3f} s"
+            f" (aim: p99 below {aim} s: {_word(latency.p99 < aim)})"
+        )
+    console.print(
+        f"work: {live.work_cpu:.0%} of a core, {live.work_pss_mib:.0f} MiB PSS at most"
+        f" (aim: below 300: {_word(live.work_pss_mib < 300)})"
+    )
+
+
+def _streams_aim(each: Drained) -> tuple[int, float]:
+    if each.follower == "lake_usage":
+        return 100_000, each.rows / each.seconds
+    aim = 2_000 if each.rows > each.events else 20_000
+    # Publishing is a write to another server's disk, an event at a time.
+    aim = 5_000 if each.follower == "publish_events" else aim
+    return aim, each.events / each.seconds
+
+
+def _rates(rates: list[float]) -> str:
+    middle = sorted(rates)[len(rates) // 2]
+    return f"{middle:,.0f} ({min(rates):,.0f}..{max(rates):,.0f})"
 
 
 def _times(seconds: list[float]) -> str:

@@ -132,7 +132,7 @@ def _name(argv: list[str]) -> str | None:
         return None
     if program.startswith("nats-server"):
         return "nats"
-    for command in ("up", "serve"):
+    for command in ("up", "serve", "work"):
         if command in argv:
             return command
     return "worker"

@@ -1,9 +1,7 @@
 """The event store: our three verbs on the eventsourcing library's Postgres recorder.
 
 The library serialises appends with a table lock, which is what keeps a follower from
-missing events; it knows nothing of asyncio, so calls run in a few threads. Following is one
-connection that listens, and polls as well, since a NOTIFY can be lost and a restart ends
-every LISTEN.
+missing events; it knows nothing of asyncio, so calls run in a few threads.
 """
 
 import asyncio
@@ -15,29 +13,25 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 import psycopg
-import structlog
 from eventsourcing.persistence import IntegrityError, PersistenceError, StoredEvent
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
 
 from application.errors import StoreUnavailable, VersionConflict
-from application.ports import AnswerExists, Followed, Unreadable
+from application.ports import AnswerExists, Followed
 from application.rows import ClaimRow, DataKeyRow, EntitlementRow, Row
 from domain.errors import EntitlementExceeded, Taken
 from domain.event import Metadata, NewEvent, Recorded
-from infra.event_mapper import CannotDecode, EventMapper, account_of
-from infra.postgres.connection import SCHEMA, answering, connect, hang_up, parameters
+from infra.event_mapper import EventMapper
+from infra.postgres.connection import SCHEMA, hang_up, parameters
+from infra.postgres.following import follow
 from infra.postgres.rows import statement
 from infra.vault import MasterKeyVault
 
 T = TypeVar("T")
-log = structlog.get_logger()
 
 THREADS = 4
 GIVE_UP_SECONDS = 3.0
 LONGEST_SECONDS = 7.0
-POLL_SECONDS = 0.2
-PAGE = 500
-STUCK_SECONDS = 2.0
 
 _CONFLICTS = {"claims_pkey": "claim", "key_digests_pkey": "key", "answers_pkey": "answer"}
 
@@ -99,52 +93,9 @@ class PostgresEventStore:
         """Append to all streams, with all rows, or not at all; answers the last position."""
         return await self._in_thread(self._append, events, metadata, rows)
 
-    async def follow(self, after: int) -> AsyncIterator[Followed]:
+    def follow(self, after: int) -> AsyncIterator[Followed]:
         """Everything after this position, in order, for ever; over restarts of Postgres."""
-        backoff = 0.05
-        while True:
-            try:
-                connection = await connect(self._url)
-                try:
-                    async with answering(connection, STUCK_SECONDS):
-                        await connection.execute(f"LISTEN {self._table}".encode())
-                    while True:
-                        asked_at = time.monotonic()
-                        async with answering(connection, STUCK_SECONDS):
-                            events = await self._page(connection, after)
-                        backoff = 0.05
-                        if events:
-                            after = events[-1].position
-                        yield Followed(events, len(events) < PAGE, asked_at)
-                        if len(events) < PAGE:
-                            async for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
-                                pass
-                finally:
-                    await connection.close()
-            except (psycopg.Error, StoreUnavailable) as error:
-                log.warning("following stopped", log=self._table, error=str(error).strip())
-                await asyncio.sleep(backoff)
-                backoff = min(backoff * 2, 1.0)
-
-    async def _page(
-        self, connection: psycopg.AsyncConnection, after: int
-    ) -> list[Recorded | Unreadable]:
-        cursor = await connection.execute(
-            "SELECT notification_id, originator_id, originator_version, topic, state "  # noqa: S608
-            f"FROM {self._table} WHERE notification_id > %s "
-            "ORDER BY notification_id LIMIT %s".encode(),
-            (after, PAGE),
-            binary=True,
-        )
-        return [self._readable(*row) for row in await cursor.fetchall()]
-
-    def _readable(
-        self, position: int, stream: str, version: int, name: str, state: bytes
-    ) -> Recorded | Unreadable:
-        try:
-            return self._mapper.decode(position, stream, version, name, state)
-        except CannotDecode as error:
-            return Unreadable(position, stream, version, name, str(error), account_of(state))
+        return follow(self._url, self._table, self._mapper, after)
 
     async def _in_thread(self, call: Callable[..., T], *arguments: Any) -> T:
         # The library waits for ever on a server that is silent. Nothing takes this long unless

@@ -10,7 +10,7 @@ from api.cli import output
 from api.cli.running import Json
 from application import accounts, api_keys
 from application.deciding import OPERATOR
-from application.ports import Ports
+from application.ports import KeyUses, Ports
 from domain.allowances import Quota
 from domain.api_keys import ApiKey, IssueApiKey
 from domain.errors import InvalidCommand
@@ -59,32 +59,41 @@ def list_(
 ) -> None:
     """List an account's keys, oldest first."""
 
-    async def use(ports: Ports) -> list[ApiKey]:
+    async def use(ports: Ports) -> list[dict[str, object]]:
         account_id = await accounts.find(ports, account)
         found: list[ApiKey] = []
         while page := await api_keys.list_keys(
             ports, OPERATOR, account_id, found[-1].id if found else None, 200
         ):
             found += page
-        return found
+        uses = await ports.read_models.key_uses([key.id for key in found])
+        return [_fields(key) | _uses(uses.get(key.id)) for key in found]
 
-    keys = [_fields(key) for key in context.obj.act(use)]
+    keys = context.obj.act(use)
     if json:
         output.show_json({"items": keys})
     else:
         columns = ("id", "name", "hint", "kind", "environment", "state", "issued_at")
-        output.show_rows(columns, [[key[column] for column in columns] for key in keys])
+        used = ("last_used_at", "valid", "denied")
+        cells = [key | key["uses"] for key in keys]
+        columns = (*columns, *used)
+        output.show_rows(columns, [[key[column] for column in columns] for key in cells])
 
 
 @app.command("show", epilog="Example: tollhouse keys show key_01…")
 def show(context: typer.Context, key_id: str, json: Json = False) -> None:
     """Show a key; never its secret."""
 
-    async def use(ports: Ports) -> ApiKey:
-        return await api_keys.get(ports, OPERATOR, key_id)
+    async def use(ports: Ports) -> dict[str, object]:
+        key = await api_keys.get(ports, OPERATOR, key_id)
+        uses = await ports.read_models.key_uses([key_id])
+        return _fields(key) | _uses(uses.get(key_id))
 
-    fields = _fields(context.obj.act(use))
-    (output.show_json if json else output.show_fields)(fields)
+    fields = context.obj.act(use)
+    if json:
+        output.show_json(fields)
+    else:
+        output.show_fields(fields | {"uses": None} | fields["uses"])
 
 
 @app.command("revoke", epilog="Example: tollhouse keys revoke key_01… --reason 'found in a log'")
@@ -131,6 +140,16 @@ def _fields(key: ApiKey) -> dict[str, object]:
         "issued_at": _instant(key.issued_at),
         "expires_at": _instant(key.expires_at),
         "revoked_at": _instant(key.revoked_at),
+    }
+
+
+def _uses(uses: KeyUses | None) -> dict[str, object]:
+    uses = uses or KeyUses()
+    return {
+        "last_used_at": None
+        if uses.last_used_at is None
+        else f"{uses.last_used_at:%Y-%m-%dT%H:%M:%SZ}",
+        "uses": {"valid": uses.valid, "denied": uses.denied},
     }
 
 

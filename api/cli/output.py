@@ -29,6 +29,11 @@ def complain(sentence: str) -> None:
     _err.print(f"[red]tollhouse:[/red] {escape(sentence)}")
 
 
+def progress_console() -> Console:
+    """Where progress is drawn."""
+    return _err
+
+
 def show(line: str) -> None:
     """A line of the answer; rich markup is understood."""
     _out.print(line)

@@ -35,10 +35,15 @@ def serve(
     context.obj.wiring.serve(fd, first, output.say)
 
 
-def work(context: typer.Context) -> None:
+def work(
+    context: typer.Context,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Run only this follower; may be given again.")
+    ] = None,
+) -> None:
     """Follow the logs: read models, publication to NATS, the lake. Run as many as you like:
     each follower is run by one at a time, and another takes over when it goes."""
-    context.obj.wiring.work()
+    context.obj.wiring.work(only or [])
 
 
 def migrate(

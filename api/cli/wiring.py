@@ -1,10 +1,11 @@
 """What the command line needs from the composition root, which `main` hands in."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Literal, Protocol
 
 from application.ports import Found, Ports
+from projections.read_model import Rebuilt
 
 
 class Opened(Protocol):
@@ -21,9 +22,11 @@ class Wiring(Protocol):
 
     def serve(self, descriptor: int | None, first: bool, say: Callable[[str], None]) -> None: ...
 
-    def work(self) -> None: ...
+    def work(self, only: Sequence[str]) -> None: ...
 
     def event_at(self, log: Literal["decisions", "usage"], position: int) -> Found | None: ...
+
+    def rebuild(self, name: str, check: bool, progress: Callable[[int, int], None]) -> Rebuilt: ...
 
     def migrate(self, say: Callable[[str], None]) -> None: ...
 

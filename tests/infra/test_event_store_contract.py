@@ -407,7 +407,7 @@ async def test_store_out_of_reach_is_unavailable_and_comes_back(
 async def test_follower_goes_on_when_the_server_falls_silent(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("infra.event_store.STUCK_SECONDS", 0.3)
+    monkeypatch.setattr("infra.postgres.following.STUCK_SECONDS", 0.3)
     direct = postgres_store(database_url)
     with lossy(database_url) as proxy:
         store = postgres_store(proxy.url)
