@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from application.ports import Found, Ports
     from application.verification import Verifier
-    from infra.followers import Hold, Job, Log
+    from infra.followers import Log
     from infra.postgres.lookups import PostgresLookups
     from infra.settings import Settings
     from projections.key_directory import KeyDirectory
@@ -284,66 +284,12 @@ def work(settings: Settings, only: Sequence[str] = ()) -> None:
     import uvloop
 
     from infra.logs import configure
+    from infra.working import work as follow_all
 
     configure(settings.log_level, settings.log_format)
+    url, nats_url = database_url(settings), nats_url_of(settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_work(settings, only))
-
-
-async def _work(settings: Settings, only: Sequence[str]) -> None:
-    import signal
-
-    from infra.embedded import StartError
-    from infra.event_mapper import EventMapper
-    from infra.followers import keep, taken
-    from infra.postgres.migrate import log_id_of
-
-    url = database_url(settings)
-    mapper = EventMapper()
-    jobs = {job.name: job for job in _jobs(settings, url, log_id_of(url))}
-    if unknown := set(only) - jobs.keys():
-        raise StartError(f"{unknown.pop()} is no follower; there are {', '.join(jobs)}.")
-
-    def take(name: str, log: Log) -> contextlib.AbstractAsyncContextManager[Hold]:
-        return taken(url, name, log, mapper)
-
-    running = asyncio.gather(
-        *(keep(job, take) for name, job in jobs.items() if not only or name in only)
-    )
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, running.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
-
-
-def _jobs(settings: Settings, url: str, log_id: str) -> list[Job]:
-    """Everything that follows a log."""
-    from infra.failpoints import failpoint
-    from infra.followers.read_models import ReadModelJob
-    from infra.lake.place import lake_place
-    from infra.lake.writer import lake_jobs
-    from infra.nats.publisher import PublisherJob
-    from projections import READ_MODELS
-
-    nats_url = nats_url_of(settings)
-    written = failpoint(settings.failpoint, "followers.written")
-    place = lake_place(
-        settings.lake_url, settings.data_dir, settings.s3_endpoint_url, settings.s3_region
-    )
-    day = 86_400.0
-    return [
-        *(ReadModelJob(model, written) for model in READ_MODELS),
-        PublisherJob("publish_events", "decisions", log_id, nats_url, None),
-        PublisherJob(
-            "publish_usage",
-            "usage",
-            f"{log_id}u",
-            nats_url,
-            settings.retention_usage_stream_days * day,
-        ),
-        *lake_jobs(place, url, log_id),
-    ]
+        runner.run(follow_all(settings, url, nats_url, only))
 
 
 class Wiring:

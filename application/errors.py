@@ -3,6 +3,8 @@
 `api/http/problems.py` maps these, too.
 """
 
+from typing import Literal
+
 
 class ApplicationError(Exception):
     """The command was not carried out, or not in the way that was asked for."""
@@ -65,3 +67,28 @@ class IdempotencyKeyReused(ApplicationError):
 
 class IdempotencyInFlight(ApplicationError):
     """The first request with this Idempotency-Key has not ended yet."""
+
+
+QueryFault = Literal["invalid", "refused", "too_long", "too_large", "failed"]
+"""The SQL is wrong; it wants more than to read; its time; its size; the engine broke on it."""
+
+
+class QueryNotAnswered(ApplicationError):
+    """A query of the lake has no answer. `detail` and `hint` are for who asked."""
+
+    def __init__(
+        self, fault: QueryFault, detail: str, hint: str | None = None, param: str | None = "sql"
+    ) -> None:
+        super().__init__(detail)
+        self.fault: QueryFault = fault
+        self.detail = detail
+        self.hint = hint
+        self.param = param
+
+
+class AnalyticsUnavailable(ApplicationError):
+    """There is no lake that can be asked. `detail` says why."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail

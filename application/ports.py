@@ -5,7 +5,7 @@ What must be right at commit is in `rows`: written with the events, or not at al
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -171,6 +171,50 @@ class Lookups(Protocol):
         ...
 
 
+class KeyUses(msgspec.Struct, frozen=True):
+    """How often a key was verified, as far as usage was summed: about a second ago."""
+
+    valid: int = 0
+    denied: int = 0
+    last_used_at: datetime | None = None
+
+
+class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """An event as histories show it. `data` is what may be told of it; `reason` is personal,
+    and only there where it was asked for."""
+
+    position: int
+    stream: str
+    version: int
+    type: str
+    at: datetime
+    actor: str
+    request_id: str | None
+    data: dict[str, Any]
+    reason: str | None = None
+
+
+class ReadModels(Protocol):
+    """Tables that follow the logs. They are late by a moment: nothing is decided on them."""
+
+    async def key_uses(self, key_ids: Sequence[str]) -> dict[str, KeyUses]:
+        """Of these keys; those that were never verified are missing."""
+        ...
+
+    async def history_of_streams(
+        self, streams: Sequence[str], before: int | None, limit: int, at_least: int | None
+    ) -> list[HistoryEntry]:
+        """What happened in these streams, newest first, before this position. Waits until
+        `at_least` is reached; PositionNotReached if that takes longer than 2 s."""
+        ...
+
+    async def history_of_account(
+        self, account_id: str, before: int | None, limit: int, at_least: int | None
+    ) -> list[HistoryEntry]:
+        """The same of everything that is this account's."""
+        ...
+
+
 class Directory(Protocol):
     """What this process knows of accounts, keys, plans and allowances, following the log."""
 
@@ -251,6 +295,53 @@ class Tokens(Protocol):
         ...
 
 
+LakeFormat = Literal["json", "csv", "arrow"]
+SheetFormat = Literal["json", "csv", "arrow", "parquet"]
+
+
+class LakeColumn(NamedTuple):
+    """A column of the lake, or of an answer; `type` as DuckDB writes it."""
+
+    name: str
+    type: str
+    numeric: bool
+    comment: str | None
+
+
+class LakeTable(NamedTuple):
+    """A table or a view of the lake."""
+
+    name: str
+    comment: str | None
+    columns: Sequence[LakeColumn]
+
+
+class UsageWanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Usage from `since` up to, not with, `until`, in sums per `group_by`. `account_id` None is
+    everybody's."""
+
+    group_by: tuple[Literal["day", "key", "outcome", "model"], ...]
+    since: datetime
+    until: datetime
+    account_id: str | None
+
+
+class Analytics(Protocol):
+    """Reads the lake as it was last published. Answers whole documents in the format wanted.
+
+    Raises QueryNotAnswered, AnalyticsUnavailable, Overloaded.
+    """
+
+    async def query(self, sql: str, format: LakeFormat) -> bytes:
+        """The answer to one statement of SQL that only reads. As JSON: columns, rows, row_count,
+        elapsed_ms, snapshot."""
+        ...
+
+    async def usage(self, wanted: UsageWanted, format: LakeFormat) -> bytes:
+        """Counts and costs. As JSON: items, since, until, group_by, snapshot."""
+        ...
+
+
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """The settings that use cases obey."""
 
@@ -265,6 +356,7 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
 
     store: EventStore
     lookups: Lookups
+    read_models: ReadModels
     directory: Directory
     digests: Digests
     passwords: Passwords

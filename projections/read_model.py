@@ -7,9 +7,12 @@ connection's search_path only.
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
+import msgspec
 import psycopg
 
 from domain.event import Recorded
+
+Side = Literal["live only", "rebuilt only"]
 
 
 class ReadModel(Protocol):
@@ -38,3 +41,28 @@ class ReadModel(Protocol):
         """Write what these events change, in the transaction that is open. They are next in
         order after all that was applied before; each comes once."""
         ...
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows of one table that the live read model has and the rebuilt one has not, or the other
+    way round. `examples` are a few of them, as JSON."""
+
+    table: str
+    side: Side
+    rows: int
+    examples: list[str]
+
+
+class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
+    """What a rebuild found, and whether the new tables are in the place of the live ones.
+
+    Both were compared at the same position. `stopped_at` and `problem` are those of the live
+    follower, where an event stops it: nothing after its checkpoint is in either.
+    """
+
+    name: str
+    position: int
+    differences: list[Difference]
+    switched: bool
+    stopped_at: int | None = None
+    problem: str | None = None

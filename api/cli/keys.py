@@ -76,8 +76,9 @@ def list_(
         columns = ("id", "name", "hint", "kind", "environment", "state", "issued_at")
         used = ("last_used_at", "valid", "denied")
         cells = [key | key["uses"] for key in keys]
-        columns = (*columns, *used)
-        output.show_rows(columns, [[key[column] for column in columns] for key in cells])
+        output.show_rows(
+            (*columns, *used), [[key[column] for column in (*columns, *used)] for key in cells]
+        )
 
 
 @app.command("show", epilog="Example: tollhouse keys show key_01…")

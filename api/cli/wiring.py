@@ -15,6 +15,29 @@ class Opened(Protocol):
     def ports(self) -> Ports: ...
 
 
+class Sheet(Protocol):
+    """The answer to a query."""
+
+    columns: Sequence[LakeColumn]
+
+    def rows(self, most: int) -> list[list[Any]]: ...
+
+    def write(self, format: SheetFormat, sink: BinaryIO) -> int: ...
+
+
+class Lake(Protocol):
+    """The lake of this data folder. All but `progress` and `interrupt` is for one thread, which
+    is not the main one: it may read nothing else afterwards."""
+
+    def tables(self) -> Sequence[LakeTable]: ...
+
+    def ask(self, sql: str) -> Sheet: ...
+
+    def progress(self) -> float | None: ...
+
+    def interrupt(self) -> None: ...
+
+
 class Wiring(Protocol):
     """Start, and be let in."""
 
@@ -33,5 +56,7 @@ class Wiring(Protocol):
     def opened(self) -> AbstractAsyncContextManager[Opened]: ...
 
     def http_url(self) -> str: ...
+
+    def lake(self) -> Lake: ...
 
     def refusals(self) -> tuple[type[Exception], ...]: ...

@@ -32,7 +32,10 @@ _KEY = {
     "issued_at": "2026-01-31T12:00:00Z",
     "revoked_at": None,
     "quota": {"limit": 1000, "period": "day", "scope": "own"},
+    "last_used_at": "2026-02-01T09:30:00Z",
+    "uses": {"valid": 4182, "denied": 7},
 }
+_NEW = {"last_used_at": None, "uses": {"valid": 0, "denied": 0}}
 _ID = Parameter("key_id", "The key's id.", {"type": "string"}, _KEY["id"], "path")
 
 ISSUE = Operation(
@@ -46,7 +49,7 @@ ISSUE = Operation(
     who="actor",
     status=201,
     answer=IssuedAnswer,
-    example={**_KEY, "key": "th_live_EXAMPLE0EXAMPLE0EXAMPLE0EXAMPLE0EXAMPLE0000checks"},
+    example={**_KEY, **_NEW, "key": "th_live_EXAMPLE0EXAMPLE0EXAMPLE0EXAMPLE0EXAMPLE0000checks"},
     body=IssueRequest,
     body_example={
         "name": "shop backend",
@@ -65,7 +68,10 @@ LIST = Operation(
     id="list_keys",
     tag=_TAG,
     summary="List keys",
-    description="An account's keys, oldest first, revoked ones too.",
+    description=(
+        "An account's keys, oldest first, revoked ones too. `last_used_at`, the last valid use, "
+        "and `uses` follow by a few seconds."
+    ),
     who="actor",
     answer=ApiKeyPage,
     example={"items": [_KEY], "next_cursor": None},
@@ -98,7 +104,10 @@ GET = Operation(
     id="get_key",
     tag=_TAG,
     summary="Read a key",
-    description="One key, as the log has it. Never its secret.",
+    description=(
+        "One key, as the log has it. Never its secret. `last_used_at`, the last valid use, and "
+        "`uses` follow by a few seconds."
+    ),
     who="actor",
     answer=ApiKeyAnswer,
     example=_KEY,

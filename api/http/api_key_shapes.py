@@ -9,13 +9,14 @@ from msgspec import UNSET, UnsetType
 from api.http.answers import NO_NUL, in_utc, instant
 from api.http.problems import HttpProblem
 from api.http.quotas import AllowanceAnswer
-from application.ports import Ports
+from application.ports import KeyUses, Ports
 from domain.allowances import MAX_AMOUNT, Period, Quota, Scope
 from domain.api_key_rules import Kind, Labels, Scalar
 from domain.api_keys import AmendApiKey, ApiKey, Environment, IssueApiKey
 
 Text = Annotated[str, msgspec.Meta(pattern=NO_NUL)]
 Metadata = dict[Text, Text | int | float | bool | None]
+NEVER_USED = KeyUses()
 
 
 class QuotaBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -122,8 +123,18 @@ class QuotaRule(msgspec.Struct, frozen=True):
     scope: Literal["own"] = "own"
 
 
+class Uses(msgspec.Struct, frozen=True):
+    """How many verifications were valid, and how many had another verdict."""
+
+    valid: int
+    denied: int
+
+
 class ApiKeyAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """A key, without its secret: that can't be read back by anybody."""
+    """A key, without its secret: that can't be read back by anybody.
+
+    `last_used_at` is when it was valid the last time. It and `uses` are late by a few seconds.
+    """
 
     id: str
     account_id: str
@@ -142,6 +153,8 @@ class ApiKeyAnswer(msgspec.Struct, frozen=True, kw_only=True):
     issued_at: datetime
     revoked_at: datetime | None
     quota: QuotaRule | None
+    last_used_at: datetime | None
+    uses: Uses
 
 
 class IssuedAnswer(ApiKeyAnswer, frozen=True, kw_only=True):
@@ -163,8 +176,9 @@ class ApiKeyPage(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
-def key_fields(key: ApiKey, quota: Quota | None) -> dict[str, Any]:
-    """The fields of every answer about this key; never its digest."""
+def key_fields(key: ApiKey, quota: Quota | None, uses: KeyUses | None = None) -> dict[str, Any]:
+    """The fields of every answer about this key; never its digest. No `uses`: never used."""
+    uses = uses or NEVER_USED
     return {
         "id": key.id,
         "account_id": key.account_id,
@@ -183,6 +197,8 @@ def key_fields(key: ApiKey, quota: Quota | None) -> dict[str, Any]:
         "issued_at": instant(key.issued_at),
         "revoked_at": None if key.revoked_at is None else instant(key.revoked_at),
         "quota": None if quota is None else QuotaRule(quota.limit, quota.period),
+        "last_used_at": uses.last_used_at,
+        "uses": Uses(uses.valid, uses.denied),
     }
 
 

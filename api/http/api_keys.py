@@ -69,7 +69,11 @@ class ApiKeyController(Controller):
         after = id_before(cursor, "key")
         owner = _account(actor, account_id)
         keys = await api_keys.list_keys(ports, actor, owner, after, limit + 1)
-        page = [ApiKeyAnswer(**key_fields(key, own_quota(ports, key.id))) for key in keys[:limit]]
+        uses = await ports.read_models.key_uses([key.id for key in keys[:limit]])
+        page = [
+            ApiKeyAnswer(**key_fields(key, own_quota(ports, key.id), uses.get(key.id)))
+            for key in keys[:limit]
+        ]
         following = cursor_after(page[-1].id) if len(keys) > limit else None
         return shown(ApiKeyPage(page, following))
 
@@ -84,7 +88,9 @@ class ApiKeyController(Controller):
         rules = [(rule, key.name) for rule in ports.directory.allowances(key.id)]
         shared = [(rule, None) for rule in ports.directory.allowances(key.account_id)]
         quotas = await standing_answers(ports, [*rules, *shared])
-        return shown(WhoAmI(quotas=quotas, **key_fields(key, own_quota(ports, key.id))))
+        uses = await ports.read_models.key_uses([key.id])
+        fields = key_fields(key, own_quota(ports, key.id), uses.get(key.id))
+        return shown(WhoAmI(quotas=quotas, **fields))
 
     @get("/v1/keys/{key_id:str}", opt={"operation": GET})
     async def get_key(
@@ -92,7 +98,8 @@ class ApiKeyController(Controller):
     ) -> Response[bytes]:
         """One key."""
         key = await api_keys.get(ports, actor, _known_form(key_id))
-        return shown(ApiKeyAnswer(**key_fields(key, own_quota(ports, key.id))))
+        uses = await ports.read_models.key_uses([key.id])
+        return shown(ApiKeyAnswer(**key_fields(key, own_quota(ports, key.id), uses.get(key.id))))
 
     @patch("/v1/keys/{key_id:str}", opt={"operation": AMEND})
     async def amend(
@@ -106,11 +113,11 @@ class ApiKeyController(Controller):
         """Change what the body has."""
         command = data.command()
         quota = data.quota_rule()
-        _known_form(key_id)
+        uses = await ports.read_models.key_uses([_known_form(key_id)])
 
         def show(key: ApiKey) -> Answer:
             now = own_quota(ports, key_id) if quota is UNSET else quota
-            return answer(200, ApiKeyAnswer(**key_fields(key, now)))
+            return answer(200, ApiKeyAnswer(**key_fields(key, now, uses.get(key_id))))
 
         return await commands.answer(
             actor, lambda context: api_keys.amend(ports, context, key_id, command, quota), show

@@ -6,12 +6,14 @@ from litestar import Litestar, Request, Router
 from litestar.datastructures import State
 from litestar.types import ASGIApp
 
+from api.http.analytics import AnalyticsController
 from api.http.api_keys import ApiKeyController
 from api.http.auth import AuthController
 from api.http.dependencies import dependencies
 from api.http.door import Door
 from api.http.error_pages import ERROR_ROUTES
 from api.http.health import HealthProbe, health_routes
+from api.http.history import HistoryController
 from api.http.openapi import document
 from api.http.plans import PlanController
 from api.http.positions import MIN_POSITION, await_position
@@ -20,10 +22,17 @@ from api.http.quotas import QuotaController
 from api.http.reference import reference_routes
 from api.http.strict_body import StrictBody
 from api.http.verify_lane import VerifyLane
-from application.ports import Ports
+from application.ports import Analytics, Ports
 from application.verification import Verifier
 
-CONTROLLERS = [AuthController, ApiKeyController, PlanController, QuotaController]
+CONTROLLERS = [
+    AuthController,
+    ApiKeyController,
+    HistoryController,
+    PlanController,
+    QuotaController,
+    AnalyticsController,
+]
 
 
 def create_app(
@@ -35,6 +44,7 @@ def create_app(
     environment: str,
     production: bool,
     log_lane: bool = False,
+    analytics: Analytics | None = None,
 ) -> ASGIApp:
     """The whole HTTP side as one ASGI app. Opens nothing, and keeps nothing outside of it.
 
@@ -51,7 +61,7 @@ def create_app(
         "/",
         route_handlers=CONTROLLERS,
         before_request=see_position,
-        dependencies=dependencies(ports, verifier),
+        dependencies=dependencies(ports, verifier, analytics),
     )
     app = Litestar(
         [versioned, *health_routes(health, version, environment), *ERROR_ROUTES],

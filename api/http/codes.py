@@ -5,27 +5,8 @@ longer than other files here because it is text; it has no behaviour. A code is 
 be added, never renamed, and its status never changes.
 """
 
-from msgspec import Struct
-
-
-class Code(Struct, frozen=True):
-    """One kind of refusal: what it means, when it occurs, and what the caller can do."""
-
-    code: str
-    status: int
-    title: str
-    meaning: str
-    remedy: str
-    example: str
-    """The `detail` of a typical answer."""
-    param: str | None = None
-    """The `param` of a typical answer, where one is named."""
-
-    @property
-    def slug(self) -> str:
-        """The code in lower kebab case: the last part of the problem's `type`."""
-        return self.code.lower().replace("_", "-")
-
+from api.http.analytics_codes import ANALYTICS
+from api.http.code import Code
 
 _ALL = (
     # The request itself
@@ -327,6 +308,7 @@ _ALL = (
         "Position 1042 is not reached yet.",
         "Tollhouse-Min-Position",
     ),
+    *ANALYTICS,
     # The service itself
     Code(
         "DIRECTORY_STALE",

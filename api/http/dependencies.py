@@ -11,10 +11,11 @@ from api.http.callers import principal
 from api.http.commands import Commands
 from api.http.problems import HttpProblem
 from application.deciding import Principal
-from application.ports import Ports
+from application.ports import Analytics, Ports
 from application.verification import Verifier
 
 ThePorts = NamedDependency[SkipValidation[Ports]]
+TheAnalytics = NamedDependency[SkipValidation[Analytics | None]]
 TheCommands = NamedDependency[SkipValidation[Commands]]
 
 Caller = NamedDependency[SkipValidation[Principal]]
@@ -22,12 +23,17 @@ Caller = NamedDependency[SkipValidation[Principal]]
 signed in) or as `actor` (an account, staff or a service: whoever may act for accounts)."""
 
 
-def dependencies(ports: Ports, verifier: Verifier) -> dict[str, Provide]:
+def dependencies(
+    ports: Ports, verifier: Verifier, analytics: Analytics | None = None
+) -> dict[str, Provide]:
     """The providers, by the names that routes use."""
     in_flight: set[bytes] = set()
 
     def provide_ports() -> Ports:
         return ports
+
+    def provide_analytics() -> Analytics | None:
+        return analytics
 
     def provide_commands(request: Request[Any, Any, State]) -> Commands:
         return Commands(ports, in_flight, request)
@@ -49,6 +55,7 @@ def dependencies(ports: Ports, verifier: Verifier) -> dict[str, Provide]:
 
     return {
         "ports": Provide(provide_ports, sync_to_thread=False),
+        "analytics": Provide(provide_analytics, sync_to_thread=False),
         "commands": Provide(provide_commands, sync_to_thread=False),
         "caller": Provide(provide_caller, sync_to_thread=False),
         "user": Provide(provide_user, sync_to_thread=False),

@@ -16,7 +16,8 @@ from litestar import MediaType, Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from api.http.codes import CODES, Code
+from api.http.code import Code
+from api.http.codes import CODES
 from api.http.problems import HttpProblem, Problem
 
 _BY_SLUG = {code.slug: code for code in CODES.values()}

@@ -148,5 +148,8 @@ def _success(operation: Operation, refs: dict[type, Any]) -> dict[str, Any]:
     response: dict[str, Any] = {"description": operation.summary, "headers": headers}
     if operation.answer is not None:
         media = {"schema": refs[operation.answer], "example": operation.example}
-        response["content"] = {"application/json": media}
+        response["content"] = {
+            each: media if each == "application/json" else {"schema": {"type": "string"}}
+            for each in operation.media_types
+        }
     return response

@@ -5,7 +5,8 @@ from typing import Any
 
 import msgspec
 
-from api.http.codes import CODES, Code
+from api.http.code import Code
+from api.http.codes import CODES
 from api.http.operation import Operation
 from api.http.problems import MEDIA_TYPE, Problem
 

@@ -23,7 +23,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
     `errors` are the codes of its own; those that follow from what kind of operation it is are
     added. `reads` takes Tollhouse-Min-Position, `commands` answers Tollhouse-Position, `once`
-    takes Idempotency-Key. `also_503`: the same document, with 503, where it is bad news.
+    takes Idempotency-Key. `media_types` are all that it answers in, JSON among them. `also_503`:
+    the same document, with 503, where it is bad news.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     body_example: object = None
     body_optional: bool = False
     form: bool = False
+    media_types: tuple[str, ...] = ("application/json",)
     also_503: bool = False
     errors: tuple[str, ...] = ()
     parameters: tuple[Parameter, ...] = ()

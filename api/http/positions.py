@@ -14,11 +14,8 @@ def token(log_id: str, position: int) -> str:
     return f"{log_id}:{position}"
 
 
-async def await_position(directory: Directory, log_id: str, wanted: str) -> None:
-    """Wait until this process has followed the log that far.
-
-    Raises HttpProblem for what is no token, ForeignLog, PositionNotReached after 2 s.
-    """
+def position_of(log_id: str, wanted: str) -> int:
+    """The number in a token. Raises HttpProblem for what is no token, ForeignLog."""
     log, _, number = wanted.partition(":")
     if not log or not number.isascii() or not number.isdigit() or len(number) > 18:
         raise HttpProblem(
@@ -28,6 +25,14 @@ async def await_position(directory: Directory, log_id: str, wanted: str) -> None
         )
     if log != log_id:
         raise ForeignLog(log)
-    position = int(number)
+    return int(number)
+
+
+async def await_position(directory: Directory, log_id: str, wanted: str) -> None:
+    """Wait until this process has followed the log that far.
+
+    Raises HttpProblem for what is no token, ForeignLog, PositionNotReached after 2 s.
+    """
+    position = position_of(log_id, wanted)
     if not await directory.catch_up(position, PATIENCE_SECONDS):
         raise PositionNotReached(position, directory.position)

@@ -183,11 +183,25 @@ def _judge_application(exc: application.ApplicationError) -> HttpProblem:
         case application.IdempotencyKeyReused():
             detail = CODES["IDEMPOTENCY_KEY_REUSED"].example
             return HttpProblem("IDEMPOTENCY_KEY_REUSED", detail, param="Idempotency-Key")
+        case application.QueryNotAnswered():
+            return HttpProblem(_QUERY_FAULTS[exc.fault], exc.detail, exc.hint, exc.param)
+        case application.AnalyticsUnavailable():
+            hint = "The lake is written by `tollhouse work`: see that it runs."
+            after = {"retry-after": "10"}
+            return HttpProblem("ANALYTICS_UNAVAILABLE", exc.detail, hint, headers=after)
     # The rest say nothing of their own: their reasons, if any, are for logs.
     if code := _WITHOUT_WORDS.get(type(exc)):
         return HttpProblem(code, CODES[code].example)
     return _unexpected()
 
+
+_QUERY_FAULTS: dict[application.QueryFault, str] = {
+    "invalid": "INVALID_REQUEST",
+    "refused": "QUERY_REFUSED",
+    "too_long": "QUERY_TOO_LONG",
+    "too_large": "QUERY_TOO_LARGE",
+    "failed": "QUERY_FAILED",
+}
 
 _WITHOUT_WORDS: dict[type[application.ApplicationError], str] = {
     application.Unauthenticated: "UNAUTHENTICATED",

@@ -1,4 +1,4 @@
-"""The embedded NATS server with JetStream, on loopback, behind a password of its own."""
+"""The embedded NATS server with JetStream, on loopback, behind passwords of its own."""
 
 import json
 import os
@@ -14,14 +14,39 @@ from infra.embedded.child import ChildProcess, StartError, clear_errors
 from infra.embedded.place import free_port, hold, kept_password, prepare_data_dir
 
 USER = "tollhouse"
+READER = "reader"
 READY_SECONDS = 30.0
+
+# Consumers of their own, and their acks; no stream can be changed, no fact forged.
+READER_PERMISSIONS = {
+    "publish": {
+        "allow": [
+            "$JS.API.INFO",
+            "$JS.API.STREAM.INFO.*",
+            "$JS.API.STREAM.NAMES",
+            "$JS.API.STREAM.LIST",
+            "$JS.API.STREAM.MSG.GET.*",
+            "$JS.API.DIRECT.GET.>",
+            "$JS.API.CONSUMER.>",
+            "$JS.ACK.>",
+            "$JS.FC.>",
+        ]
+    },
+    "subscribe": {"allow": ["_INBOX.>", "tollhouse.evt.>", "tollhouse.usage"]},
+}
 
 
 class RunningNats:
-    """A NATS that answers at `url`; `process` is what a supervisor watches and restarts."""
+    """A NATS that answers at `url`; `process` is what a supervisor watches and restarts.
 
-    def __init__(self, url: str, process: ChildProcess, port: int, lock: int) -> None:
+    `reader_url` is for whoever reads the facts: it lets nobody publish or change a stream.
+    """
+
+    def __init__(
+        self, url: str, reader_url: str, process: ChildProcess, port: int, lock: int
+    ) -> None:
         self.url = url
+        self.reader_url = reader_url
         self.process = process
         self._port = port
         self._lock = lock
@@ -43,22 +68,28 @@ def start_nats(data_dir: Path, say: Callable[[str], None]) -> RunningNats:
     """Starts NATS with JetStream on DATA_DIR/nats and waits until it answers. `StartError`."""
     del say  # the same shape as start_postgres; NATS has nothing to tell yet
     prepare_data_dir(data_dir)
-    password = kept_password(data_dir, "nats_password")
+    passwords = {
+        USER: kept_password(data_dir, "nats_password"),
+        READER: kept_password(data_dir, "nats_reader_password"),
+    }
     store = data_dir / "nats"
     with clear_errors("NATS's folders"):
         store.mkdir(mode=0o700, exist_ok=True)
     lock = hold(store, f"another process is using the NATS data in {store}.")
     try:
         with clear_errors("NATS"):
-            process, port = _start_on_free_port(data_dir, store, password)
+            process, port = _start_on_free_port(data_dir, store, passwords)
     except BaseException:
         os.close(lock)
         raise
-    return RunningNats(f"nats://{USER}:{password}@127.0.0.1:{port}", process, port, lock)
+    url, reader_url = (f"nats://{u}:{p}@127.0.0.1:{port}" for u, p in passwords.items())
+    return RunningNats(url, reader_url, process, port, lock)
 
 
-def _start_on_free_port(data_dir: Path, store: Path, password: str) -> tuple[ChildProcess, int]:
-    # The configuration holds the password, so it stays with the secrets.
+def _start_on_free_port(
+    data_dir: Path, store: Path, passwords: dict[str, str]
+) -> tuple[ChildProcess, int]:
+    # The configuration holds the passwords, so it stays with the secrets.
     config, kept = data_dir / "secrets" / "nats.conf", store / "port"
     process = ChildProcess(
         "NATS",
@@ -70,7 +101,7 @@ def _start_on_free_port(data_dir: Path, store: Path, password: str) -> tuple[Chi
     )
     for attempt in range(3):
         port = free_port(kept if attempt == 0 else None)
-        _write_config(config, port, store, password)
+        _write_config(config, port, store, passwords)
         try:
             _start(process, port)
         except StartError:
@@ -82,7 +113,7 @@ def _start_on_free_port(data_dir: Path, store: Path, password: str) -> tuple[Chi
     raise StartError("NATS found no free port on 127.0.0.1.")
 
 
-def _write_config(path: Path, port: int, store: Path, password: str) -> None:
+def _write_config(path: Path, port: int, store: Path, passwords: dict[str, str]) -> None:
     # JSON strings are strings to NATS too, so a quote in a path breaks nothing.
     text = f"""\
 listen: "127.0.0.1:{port}"
@@ -92,7 +123,15 @@ jetstream {{
   # The default of 2 minutes loses acknowledged messages in a power cut.
   sync_interval: always
 }}
-authorization {{ user: {json.dumps(USER)}, password: {json.dumps(password)} }}
+authorization {{
+  users: [
+    {{ user: {json.dumps(USER)}, password: {json.dumps(passwords[USER])} }}
+    {{
+      user: {json.dumps(READER)}, password: {json.dumps(passwords[READER])}
+      permissions: {json.dumps(READER_PERMISSIONS)}
+    }}
+  ]
+}}
 """
     path.unlink(missing_ok=True)
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -15,7 +15,7 @@ import psycopg
 
 from domain.event import Recorded
 from infra.event_mapper import CannotDecode, EventMapper
-from infra.postgres.connection import answering, connect
+from infra.postgres.connection import SCHEMA, answering, connect
 
 Log = Literal["decisions", "usage"]
 
@@ -24,6 +24,22 @@ POLL_SECONDS = 1.0
 STUCK_SECONDS = 20.0
 HEARTBEAT_SECONDS = 2.0
 RETRY_LOCK_SECONDS = 0.5
+MAX_PAGE_BYTES = 4_000_000
+
+# A flush of usage may have megabytes: a page is bounded by what it weighs, too. Lengths are
+# known without reading what is stored out of line. The last column is how many rows there were
+# before that bound.
+_PAGE = """
+SELECT notification_id, originator_id, originator_version, topic, state, found FROM (
+    SELECT *, count(*) OVER () AS found,
+           coalesce(sum(octet_length(state)) OVER (
+               ORDER BY notification_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)
+           AS weight_before
+      FROM (SELECT * FROM {schema}.{log}
+             WHERE notification_id > %s AND notification_id <= coalesce(%s, 9223372036854775807)
+             ORDER BY notification_id LIMIT %s) AS page
+) AS weighed WHERE weight_before < %s ORDER BY notification_id
+"""
 
 
 class Fenced(Exception):
@@ -136,24 +152,7 @@ class Hold:
         self, after: int, page: int, nouns: tuple[str, ...]
     ) -> tuple[Step, Poison | None]:
         async with answering(self._connection, STUCK_SECONDS):
-            cursor = await self._connection.execute(
-                "SELECT notification_id, originator_id, originator_version, topic, state "  # noqa: S608
-                f"FROM {self.log} WHERE notification_id > %s "
-                "ORDER BY notification_id LIMIT %s".encode(),
-                (after, page),
-                binary=True,
-            )
-            rows = await cursor.fetchall()
-        events = []
-        reached = after
-        for position, stream, version, name, state in rows:
-            if not nouns or name.partition(".")[0] in nouns:
-                try:
-                    events.append(self._mapper.decode(position, stream, version, name, state))
-                except CannotDecode as error:
-                    return Step(events, reached, False), Poison(position, str(error))
-            reached = position
-        return Step(events, reached, len(rows) < page), None
+            return await read_page(self._connection, self._mapper, self.log, after, page, nouns)
 
     async def _beat(self, position: int) -> None:
         """Say now and then that somebody is here, and saw the end of the log."""
@@ -174,6 +173,37 @@ class Hold:
     async def _wait(self) -> None:
         async for _ in self._connection.notifies(timeout=POLL_SECONDS, stop_after=1):
             pass
+
+
+async def read_page(
+    connection: psycopg.AsyncConnection,
+    mapper: EventMapper,
+    log: Log,
+    after: int,
+    page: int,
+    nouns: tuple[str, ...] = (),
+    until: int | None = None,
+) -> tuple[Step, Poison | None]:
+    """At most `page` events after `after`, and not after `until`; and what can't be decoded
+    among them, which ends the step. A step holds about MAX_PAGE_BYTES, and one event at least.
+    """
+    cursor = await connection.execute(
+        _PAGE.format(schema=SCHEMA, log=log).encode(),
+        (after, until, page, MAX_PAGE_BYTES),
+        binary=True,
+    )
+    rows = await cursor.fetchall()
+    events = []
+    reached = after
+    for position, stream, version, name, state, _ in rows:
+        if not nouns or name.partition(".")[0] in nouns:
+            try:
+                events.append(mapper.decode(position, stream, version, name, state))
+            except CannotDecode as error:
+                return Step(events, reached, False), Poison(position, str(error))
+        reached = position
+    found = rows[0][-1] if rows else 0
+    return Step(events, reached, found == len(rows) < page), None
 
 
 @contextlib.asynccontextmanager

@@ -56,7 +56,7 @@ class PostgresLookups:
 
     async def claim_holder(self, kind: str, digests: Sequence[bytes]) -> str | None:
         """The account that holds a claim under one of these digests."""
-        rows = await self._rows(
+        rows = await self.rows(
             "SELECT account_id FROM claims WHERE kind = %s AND digest = ANY (%s)",
             (kind, list(digests)),
         )
@@ -64,12 +64,12 @@ class PostgresLookups:
 
     async def password_hash(self, account_id: str) -> str | None:
         """The account's password hash."""
-        rows = await self._rows("SELECT hash FROM passwords WHERE account_id = %s", (account_id,))
+        rows = await self.rows("SELECT hash FROM passwords WHERE account_id = %s", (account_id,))
         return rows[0][0] if rows else None
 
     async def counters(self, counter_ids: Sequence[int]) -> dict[int, Counter]:
         """The counters as they are now; windows that have passed are not moved."""
-        rows = await self._rows(
+        rows = await self.rows(
             "SELECT counter_id, limit_amount, used, window_start, rule_no, entry_no "
             "FROM counters WHERE counter_id = ANY (%s)",
             (list(counter_ids),),
@@ -78,7 +78,7 @@ class PostgresLookups:
 
     async def keys_of(self, account_id: str, after: str | None, limit: int) -> list[ApiKey]:
         """The account's keys, oldest first, after this id."""
-        rows = await self._rows(
+        rows = await self.rows(
             "SELECT state FROM states WHERE noun = 'api_key' AND account_id = %s "
             "AND stream_id > %s ORDER BY stream_id LIMIT %s",
             (account_id, after or "", limit),
@@ -87,7 +87,7 @@ class PostgresLookups:
 
     async def accounts(self, after: str | None, limit: int) -> list[Account]:
         """Accounts, oldest first, after this id."""
-        rows = await self._rows(
+        rows = await self.rows(
             "SELECT state FROM states WHERE noun = 'account' AND stream_id > %s "
             "ORDER BY stream_id LIMIT %s",
             (after or "", limit),
@@ -96,12 +96,12 @@ class PostgresLookups:
 
     async def followers(self) -> list[Follower]:
         """Everybody who follows a log, and how far they are."""
-        rows = await self._rows(_FOLLOWERS, (MOST_BEHIND, MOST_BEHIND))
+        rows = await self.rows(_FOLLOWERS, (MOST_BEHIND, MOST_BEHIND))
         return [Follower(**dict(zip(Follower.__struct_fields__, row, strict=True))) for row in rows]
 
     async def answer(self, digest: bytes) -> tuple[bytes, bytes, int] | None:
         """Body digest, sealed answer and position for an Idempotency-Key's digest."""
-        rows = await self._rows(
+        rows = await self.rows(
             "SELECT body_digest, answer, notification_id FROM answers JOIN decisions "
             "ON originator_id = stream_id AND originator_version = version "
             "WHERE digest = %s AND answered_at > now() - interval '7 days'",
@@ -109,7 +109,8 @@ class PostgresLookups:
         )
         return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
 
-    async def _rows(self, sql: str, parameters: Sequence[Any]) -> list[Any]:
+    async def rows(self, sql: str, parameters: Sequence[Any]) -> list[Any]:
+        """The rows that a query answers, over restarts of Postgres; StoreUnavailable."""
         # A connection that a restart of Postgres broke is found out by using it: try as
         # often as there can be broken ones.
         deadline = time.monotonic() + PATIENCE_SECONDS

@@ -243,7 +243,7 @@ async def test_after_seven_days_the_key_may_be_used_again(
 ) -> None:
     headers = {**await people.user(), HEADER: "old"}
     first = await client.post(KEYS, json={"name": "first"}, headers=headers)
-    await house.lookups._rows(
+    await house.lookups.rows(
         "UPDATE answers SET answered_at = now() - interval '8 days' RETURNING 1", ()
     )
     second = await client.post(KEYS, json={"name": "second"}, headers=headers)

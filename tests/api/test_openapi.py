@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from api.http.analytics_shapes import QueryRequest
 from api.http.api_key_shapes import AmendRequest, IssueRequest, RevokeRequest
 from api.http.auth_shapes import LoginRequest, RegisterRequest
 from api.http.codes import CODES
@@ -30,6 +31,8 @@ ROUTES = {
     ("get", "/v1/plans"),
     ("get", "/v1/plans/current"),
     ("get", "/v1/quotas"),
+    ("post", "/v1/analytics/query"),
+    ("get", "/v1/analytics/usage"),
     ("get", "/health/live"),
     ("get", "/health/ready"),
     ("get", "/health"),
@@ -41,6 +44,7 @@ BODIES: dict[str, type[msgspec.Struct]] = {
     "amend_key": AmendRequest,
     "revoke_key": RevokeRequest,
     "verify_key": VerifyRequest,
+    "query_lake": QueryRequest,
 }
 
 

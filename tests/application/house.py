@@ -22,6 +22,7 @@ from domain.api_keys import IssueApiKey
 from infra.event_mapper import EventMapper
 from infra.event_store import PostgresEventStore
 from infra.postgres.lookups import PostgresLookups
+from infra.postgres.read_models import PostgresReadModels
 from infra.postgres.states import load_states
 from infra.tokens import SignedTokens
 from projections.key_directory import KeyDirectory
@@ -63,6 +64,7 @@ class House:
         self.ports = Ports(
             store=self.store,
             lookups=self.lookups,
+            read_models=PostgresReadModels(self.lookups),
             directory=self.directory,
             digests=DIGESTS,
             passwords=self.passwords,

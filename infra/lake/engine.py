@@ -1,0 +1,85 @@
+"""DuckDB in this process: one thread, little memory, and only while there is work."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+MEMORY_LIMIT = "128MB"
+IDLE_SECONDS = 30.0
+
+
+class Engine:
+    """One in-memory database that every job of this process shares.
+
+    What it sorts and can't hold goes to `temporary`. Everything here blocks: call it from a
+    thread. Several threads may work at once, each with a cursor of its own.
+    """
+
+    def __init__(self, temporary: Path) -> None:
+        self._temporary = temporary
+        self._database: DuckDBPyConnection | None = None
+        self._users = 0
+        self._used_at = 0.0
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def cursor(self) -> Iterator["DuckDBPyConnection"]:
+        """A connection for one piece of work. Raises duckdb.Error."""
+        with self._lock:
+            if self._database is None:
+                self._database = self._opened()
+            cursor = self._database.cursor()
+            self._users += 1
+        try:
+            yield cursor
+        finally:
+            cursor.close()
+            with self._lock:
+                self._users -= 1
+                self._used_at = time.monotonic()
+
+    def run(self, *statements: str) -> list[tuple[Any, ...]]:
+        """Run these; the rows of the last one."""
+        with self.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+            return cursor.fetchall()
+
+    def close_if_idle(self, seconds: float = IDLE_SECONDS) -> None:
+        """Give the memory back once nobody has used it for so long."""
+        with self._lock:
+            idle = time.monotonic() - self._used_at
+            if self._database is not None and self._users == 0 and idle >= seconds:
+                self._database.close()
+                self._database = None
+
+    def _opened(self) -> "DuckDBPyConnection":
+        import duckdb
+
+        self._temporary.mkdir(parents=True, exist_ok=True)
+        return duckdb.connect(
+            ":memory:",
+            config={
+                "threads": 1,
+                "memory_limit": MEMORY_LIMIT,
+                "preserve_insertion_order": False,
+                "temp_directory": str(self._temporary),
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+            },
+        )
+
+
+def httpfs_path() -> Path:
+    """The extension that opens s3:// addresses, out of its wheel: nothing is downloaded."""
+    import duckdb
+
+    folder = files("duckdb_extension_httpfs") / "extensions" / f"v{duckdb.__version__}"
+    return Path(str(folder / "httpfs.duckdb_extension"))

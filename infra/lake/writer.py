@@ -1,0 +1,181 @@
+"""The jobs that write the lake: `lake_usage` follows usage, `lake_events` the decisions."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import structlog
+
+from infra.followers.hold import Hold, Log, Poison
+from infra.lake import manifest
+from infra.lake.batch import Batch, spooled, swept
+from infra.lake.compaction import Compaction
+from infra.lake.engine import Engine
+from infra.lake.place import Place
+from infra.lake.placing import PAGE, Placing
+from infra.lake.snapshot import Snapshots
+from infra.lake.spool import Spool
+from infra.postgres.connection import connect
+from projections.lake.statements import Kind
+
+log = structlog.get_logger()
+
+GATHER_SECONDS = 3.0
+SPOOL_BYTES = 256 << 20
+FULL_POLL_SECONDS = 0.2
+
+Name = Literal["lake_usage", "lake_events"]
+_FOLLOWS: dict[Name, tuple[Kind, Log]] = {
+    "lake_usage": ("usage", "usage"),
+    "lake_events": ("events", "decisions"),
+}
+Reached = Callable[[], None] | None
+
+
+class Lake:
+    """What the lake jobs of one process share. Nothing is opened before there is work."""
+
+    def __init__(self, place: Place, data_dir: Path, database_url: str, log_id: str) -> None:
+        self.place = place
+        self.database_url = database_url
+        self.spool = data_dir.resolve() / "lake-spool"
+        self.engine = Engine(self.spool / "sorting")
+        spool = Spool(self.spool / "snapshot")
+        self.snapshots = Snapshots(database_url, log_id, place, self.engine, spool)
+
+
+class LakeJob:
+    """Implements infra.followers.Job: one log into Parquet files.
+
+    `written` is called when a batch is Parquet in the spool, `planned` when the manifest
+    names it, `placed` when it is in place and the manifest doesn't say so yet, `merged` when
+    a merged file is in place: where a fault test may end the process. `spool_bytes` is how
+    much may wait for a place that is away; then the job waits as well, and its log keeps the
+    rest.
+    """
+
+    def __init__(
+        self,
+        name: Name,
+        lake: Lake,
+        *,
+        written: Reached = None,
+        planned: Reached = None,
+        placed: Reached = None,
+        merged: Reached = None,
+        gather_seconds: float = GATHER_SECONDS,
+        spool_bytes: int = SPOOL_BYTES,
+    ) -> None:
+        self._name = name
+        self._kind, self._log = _FOLLOWS[name]
+        self._lake = lake
+        self._written = written
+        self._planned = planned
+        self._placed = placed
+        self._merged = merged
+        self._gather_seconds = gather_seconds
+        self._spool_bytes = spool_bytes
+        self._spool = Spool(lake.spool / name)
+
+    @property
+    def name(self) -> str:
+        """lake_usage or lake_events."""
+        return self._name
+
+    @property
+    def log(self) -> Log:
+        """The log that it follows."""
+        return self._log
+
+    async def run(self, hold: Hold) -> None:
+        """Write batch after batch; merge small files when there is nothing else to do."""
+        lake, spool = self._lake, self._spool
+        placing = await self._begin(hold)
+        batch = Batch(self._kind, lake.engine, spool.folder)
+        compaction = Compaction(
+            self._kind, lake.place, lake.engine, spool, placing, lake.snapshots, self._merged
+        )
+        try:
+            async for step in hold.steps(page=PAGE, gather_seconds=self._gather_seconds):
+                for event in step.events:
+                    batch.add(event)
+                if batch.full or (step.at_end and batch.rows):
+                    await self._cut(hold, batch, placing)
+                await self._place(placing)
+                if step.at_end:
+                    await compaction.tick(hold)
+                await lake.snapshots.publish()
+                await asyncio.to_thread(lake.engine.close_if_idle)
+        except Poison:
+            # What came before it is good, and must not wait until somebody has mended it.
+            await self._cut(hold, batch, placing)
+            await self._place(placing)
+            await lake.snapshots.publish()
+            raise
+        finally:
+            await compaction.close()
+            batch.close()
+
+    async def _begin(self, hold: Hold) -> Placing:
+        lake, spool = self._lake, self._spool
+        connection = await connect(lake.database_url)
+        try:
+            waiting = await manifest.waiting(connection, self._kind)
+        finally:
+            await connection.close()
+        keep = {spooled(spool.folder, file.path) for file in waiting}
+        await spool.work(swept, spool.folder, keep)
+        await asyncio.to_thread(lake.place.tidy)
+        lake.snapshots.changed()
+        return Placing(hold, lake.place, lake.engine, spool, waiting, self._placed)
+
+    async def _cut(self, hold: Hold, batch: Batch, placing: Placing) -> None:
+        """The batch becomes files of the spool that the manifest names; the checkpoint moves.
+
+        While the spool is full it waits, with the checkpoint standing still.
+        """
+        if not batch.rows:
+            return
+        if placing.waiting_bytes > self._spool_bytes:
+            log.warning("lake spool full", follower=self.name, bytes=placing.waiting_bytes)
+            while placing.waiting_bytes > self._spool_bytes:
+                await asyncio.sleep(FULL_POLL_SECONDS)
+                await self._place(placing)
+        files = await self._spool.work(batch.write)
+        if self._written is not None:
+            self._written()
+        async with hold.advancing(batch.last_position) as connection:
+            await manifest.add(connection, files)
+        if self._planned is not None:
+            self._planned()
+        placing.add(files)
+        batch.clear()
+
+    async def _place(self, placing: Placing) -> None:
+        if await placing.place():
+            self._lake.snapshots.changed()
+
+
+def lake_jobs(
+    place: Place,
+    data_dir: Path,
+    database_url: str,
+    log_id: str,
+    failpoint: Callable[[str], Reached] = lambda _: None,
+) -> list[LakeJob]:
+    """Both jobs, on one DuckDB and one snapshot. `failpoint` answers what to call at the
+    place of that name: lake.written, lake.planned, lake.placed, lake.merged."""
+    lake = Lake(place, data_dir, database_url, log_id)
+    names: tuple[Name, ...] = ("lake_usage", "lake_events")
+    return [
+        LakeJob(
+            name,
+            lake,
+            written=failpoint("lake.written"),
+            planned=failpoint("lake.planned"),
+            placed=failpoint("lake.placed"),
+            merged=failpoint("lake.merged"),
+        )
+        for name in names
+    ]

@@ -1,0 +1,92 @@
+"""Traffic in the background of a fault: verifications and commands, and what was acknowledged."""
+
+import json
+import threading
+import time
+from collections import Counter
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException
+from types import TracebackType
+
+from tests.faults.running import ADMIN, SERVICE_KEY, Up, issue_key, wait_for
+
+CLIENTS = 4
+
+
+class Traffic:
+    """A few clients that verify one metered key, and one that makes keys, until the block ends.
+
+    `valid` are the verifications that were answered VALID, by key id; `commands` the positions
+    that were answered, with the stream that each is of.
+    """
+
+    def __init__(self, up: Up, limit: int = 1_000_000) -> None:
+        self._up = up
+        with up.client() as client:
+            self._secret = issue_key(client, quota={"limit": limit, "period": "lifetime"})
+            body = {"email": ADMIN[0], "password": ADMIN[1]}
+            self._token = client.post("/v1/auth/login", json=body).json()["access_token"]
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._verify) for _ in range(CLIENTS)]
+        self._threads.append(threading.Thread(target=self._issue))
+        self._lock = threading.Lock()
+        self.valid: Counter[str] = Counter()
+        self.commands: dict[int, str] = {}
+
+    def __enter__(self) -> "Traffic":
+        for thread in self._threads:
+            thread.start()
+        self.more()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def more(self, verifications: int = 50, seconds: float = 30) -> None:
+        """Wait until so many more were answered VALID, and a command was."""
+        before, commands = self.valid.total(), len(self.commands)
+        wait_for(
+            lambda: self.valid.total() >= before + verifications and len(self.commands) > commands,
+            seconds,
+            self._up.words,
+        )
+
+    def _verify(self) -> None:
+        headers = {"X-Api-Key": SERVICE_KEY}
+        while not self._over.is_set():
+            found = self._post("/v1/keys/verify", {"key": self._secret}, headers)
+            if found is not None and found[1].get("code") == "VALID":
+                with self._lock:
+                    self.valid[found[1]["key_id"]] += 1
+
+    def _issue(self) -> None:
+        headers = {"Authorization": f"Bearer {self._token}"}
+        while not self._over.is_set():
+            found = self._post("/v1/keys", {"name": "traffic"}, headers)
+            if found is not None and "id" in found[1]:
+                self.commands[found[0]] = found[1]["id"]
+            time.sleep(0.02)
+
+    def _post(
+        self, path: str, body: dict[str, str], headers: dict[str, str]
+    ) -> tuple[int, dict[str, str]] | None:
+        """The position and the body of an answer; None if there is none."""
+        address = self._up.facts["http_url"].removeprefix("http://")
+        connection = HTTPConnection(address, timeout=20)
+        with suppress(OSError, HTTPException):
+            try:
+                whole = {"Content-Type": "application/json", **headers}
+                connection.request("POST", path, json.dumps(body), whole)
+                reply = connection.getresponse()
+                position = (reply.headers.get("Tollhouse-Position") or ":0").rpartition(":")[2]
+                return int(position), json.loads(reply.read())
+            finally:
+                connection.close()
+        return None
