@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from application.ports import Found, Ports
     from application.verification import Verifier
+    from infra.analytics.local import LocalLake
     from infra.followers import Log
     from infra.postgres.lookups import PostgresLookups
     from infra.settings import Settings
@@ -246,6 +247,8 @@ async def _serve(
     from api.http.app import create_app
     from api.http.probe import ProcessProbe
     from api.http.wire import BoundedHttp
+    from infra.analytics.access import lake_access
+    from infra.analytics.queries import SandboxedQueries
     from infra.http_server import http_server
     from infra.nats.connection import NatsLink
 
@@ -255,6 +258,7 @@ async def _serve(
     async with opened(settings, url, verifying=True) as house:
         if first:
             await prepare(settings, house, say, first=True)
+        lake = lake_access(settings)
         app = create_app(
             house.ports,
             house.verifier,
@@ -264,6 +268,7 @@ async def _serve(
             version=VERSION,
             environment=settings.environment,
             production=not settings.lenient,
+            analytics=SandboxedQueries(lake.snapshot, lake.root, s3=lake.s3),
             log_lane=settings.log_level == "debug",
         )
         # What was loaded stays: the collector need not walk a million keys again and again.
@@ -333,6 +338,12 @@ class Wiring:
 
         settings = load_settings()
         return settings.public_url or running(settings.data_dir)["http_url"]
+
+    def lake(self) -> LocalLake:
+        from infra.analytics.access import lake_access
+        from infra.analytics.local import LocalLake
+
+        return LocalLake(*lake_access(load_settings()))
 
     def refusals(self) -> tuple[type[Exception], ...]:
         """What is said in one sentence instead of with a traceback."""

@@ -10,6 +10,7 @@ import duckdb
 PUBLISHED = "2026-03-04 05:06:07.250000+00"
 FIRST_DAY = datetime(2026, 3, 1, tzinfo=UTC)
 DAYS = 3
+KINDS = ("usage", "events")
 
 
 class Key(NamedTuple):
@@ -28,18 +29,35 @@ KEYS = (
 )
 
 
-def write_lake(root: Path, keys: Sequence[Key] = KEYS, parquet: str | None = None) -> Path:
-    """Write it under `root`; answers the snapshot. `parquet` is where the views look for the
-    files, if it is not where they are written. Every second use is QUOTA_EXCEEDED, and costs 0."""
+def write_lake(root: Path, keys: Sequence[Key] = KEYS) -> Path:
+    """Write it under `root`; answers the snapshot. Every second use is QUOTA_EXCEEDED, and
+    costs nothing; the others cost 3."""
     root.mkdir(parents=True, exist_ok=True)
     with duckdb.connect() as writer:
         writer.execute("SET TimeZone = 'UTC'")
         for number in range(DAYS):
             _write_day(writer, root, keys, number)
-    snapshot = root / "analytics.duckdb"
+    return write_snapshot(root / "analytics.duckdb", files_of(root), str(root), keys)
+
+
+def files_of(root: Path) -> list[str]:
+    """The Parquet files of the lake there, relative to it."""
+    return sorted(str(file.relative_to(root)) for file in root.rglob("*.parquet"))
+
+
+def write_snapshot(
+    snapshot: Path,
+    files: Sequence[str],
+    lake_root: str,
+    keys: Sequence[Key] = KEYS,
+    opening: Sequence[str] = (),
+) -> Path:
+    """`analytics.duckdb` over these files below `lake_root`, which `opening` makes readable."""
     snapshot.unlink(missing_ok=True)
     with duckdb.connect(snapshot) as database:
-        database.execute(_views(parquet or str(root)))
+        for statement in opening:
+            database.execute(statement)
+        database.execute(_views([f"{lake_root}/{file}" for file in files]))
         for key in keys:
             issued = FIRST_DAY.isoformat()
             row = [key.id, key.account, key.name, "live", "standard", issued, None]
@@ -82,17 +100,18 @@ def _write_day(
     )
 
 
-def _views(root: str) -> str:
+def _views(files: Sequence[str]) -> str:
+    usage, events = ([file for file in files if f"/{kind}/date=" in file] for kind in KINDS)
     hive = "hive_partitioning = true, hive_types = {'date': DATE}"
     return f"""
         SET TimeZone = 'UTC';
         CREATE VIEW verifications AS
-            SELECT * FROM read_parquet('{root}/usage/*/*.parquet', {hive});
+            SELECT * FROM read_parquet({usage}, {hive});
         COMMENT ON VIEW verifications IS 'Every judged key, a row each.';
         COMMENT ON COLUMN verifications.outcome IS 'VALID, or why not.';
         CREATE VIEW events AS
             SELECT * REPLACE (data::JSON AS data)
-            FROM read_parquet('{root}/events/*/*.parquet', {hive});
+            FROM read_parquet({events}, {hive});
         CREATE VIEW daily_usage AS
             SELECT date, account_id, key_id, outcome, count(*) AS verifications,
                    sum("cost")::BIGINT AS "cost"

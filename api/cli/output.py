@@ -63,6 +63,11 @@ def show_text(line: str) -> None:
     _out.print(escape(line))
 
 
+def show_table(table: Table) -> None:
+    """A table that was made elsewhere."""
+    _out.print(table)
+
+
 def show_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Many things, as a table."""
     table = Table(box=None, pad_edge=False, header_style="dim")

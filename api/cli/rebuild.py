@@ -63,7 +63,10 @@ def _progress(name: str) -> Iterator[Callable[[int, int], None]]:
         TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=output.progress_console(), transient=True) as bar:
+    console = output.progress_console()
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task(name, rate="")
 
         def show(reached: int, total: int) -> None:
@@ -97,9 +100,13 @@ def _explain(rebuilt: Rebuilt) -> None:
 
 def _summary(rebuilt: Rebuilt) -> str:
     rows = sum(each.rows for each in rebuilt.differences)
-    return f"{rows} rows had been different" if rows else "nothing had been different"
+    return f"{_rows(rows)} had been different" if rows else "nothing had been different"
 
 
 def _sentence(difference: Difference) -> str:
     side = "not in the log" if difference.side == "live only" else "missing"
-    return f"[yellow]{difference.table}[/yellow]: {difference.rows} rows are {side}, such as"
+    return f"[yellow]{difference.table}[/yellow]: {_rows(difference.rows)} {side}, such as"
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'}"

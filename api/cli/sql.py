@@ -1,5 +1,6 @@
 """sql: ask the lake, on this machine, without the server."""
 
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ SHOWN_ROWS = 40
 COUNTED_ROWS = 100_000
 QUIET_SECONDS = 1.0
 _LOOK_SECONDS = 0.1
+_GRACE_SECONDS = 1.0
 INTERRUPTED = 130
 
 Format = Literal["table", "csv", "json", "parquet", "arrow"]
@@ -33,7 +35,8 @@ Format = Literal["table", "csv", "json", "parquet", "arrow"]
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
-        "sql", epilog='Example: tollhouse sql "SELECT outcome, count(*) FROM verifications GROUP BY 1"'
+        "sql",
+        epilog='Example: tollhouse sql "SELECT outcome, count(*) FROM verifications GROUP BY 1"',
     )(sql)
 
 
@@ -68,6 +71,10 @@ def sql(
             _show(sheet, rows)
         else:
             _write(lake, text, chosen, output_file)
+    except _Stopped:
+        output.say("stopped")
+        # At once: DuckDB may still be busy in its thread, and would abort an orderly end.
+        os._exit(INTERRUPTED)
     except QueryNotAnswered as error:
         _complain(error.detail, error.hint)
         raise typer.Exit(1) from None
@@ -125,6 +132,10 @@ def _sink(output_file: Path | None) -> Iterator[BinaryIO]:
             part.unlink()
 
 
+class _Stopped(Exception):
+    """By Ctrl-C."""
+
+
 class _Asking(threading.Thread, Generic[T]):
     """Does it in a thread of its own, so that this one can show progress and take a Ctrl-C."""
 
@@ -155,9 +166,8 @@ def _waited_for(lake: Lake, work: Callable[[], T]) -> T:
             _show_progress(lake, asking)
     except KeyboardInterrupt:
         lake.interrupt()
-        asking.join(5)
-        output.say("stopped")
-        raise typer.Exit(INTERRUPTED) from None
+        asking.join(_GRACE_SECONDS)
+        raise _Stopped from None
     return asking.result()
 
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Literal, Protocol
+from typing import Any, BinaryIO, Literal, Protocol
 
-from application.ports import Found, Ports
+from application.ports import Found, LakeColumn, LakeTable, Ports, SheetFormat
 from projections.read_model import Rebuilt
 
 

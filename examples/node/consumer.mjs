@@ -61,6 +61,9 @@ class State {
    */
   apply(stream, at, id, previous, event, skipMissing) {
     const [log, position] = parts(id), done = this.progress[stream];
+    if (event.type.startsWith("usage.counted.") !== (stream === USAGE)) {
+      throw new Error(`${id} does not belong into this stream`);
+    }
     if (done && log !== done.log) {
       throw new Stop(`${stream} carries the log ${log}, and this state began with ${done.log}: ` +
         "that is another installation. Give it a --state of its own.");

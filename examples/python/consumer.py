@@ -107,6 +107,8 @@ class State:
         """
         log, _, number = id_.rpartition(":")
         position, event = int(number), json.loads(body)
+        if event["type"].startswith("usage.counted.") != (stream == USAGE):
+            raise ValueError(f"{id_} does not belong into this stream")
         with self.db:  # commits, or takes everything back
             self.db.execute("BEGIN IMMEDIATE")
             done = self.progress(stream)

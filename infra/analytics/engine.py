@@ -6,6 +6,7 @@ Imports DuckDB: only query processes and the command line may import this.
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,16 +59,18 @@ def open_snapshot(
         config["memory_limit"] = f"{caps.memory_bytes // 1_000_000}MB"
     if caps.threads is not None:
         config["threads"] = caps.threads
-    if caps.progress:
-        config |= {"enable_progress_bar": True, "enable_progress_bar_print": False}
     try:
         connection = duckdb.connect(str(snapshot), read_only=True, config=config)
     except duckdb.Error:
         there = Path(snapshot).exists()
         detail = "The lake can't be read." if there else "The lake has not been written yet."
         raise Refusal("unavailable", detail) from None
+    if _is_locked(connection):
+        return connection  # the same database as an earlier one's of this process
     if s3 is not None:
         _let_into_s3(connection, s3, lake_root)
+    if caps.progress:
+        connection.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
     _lock(connection, lake_root)
     return connection
 
@@ -93,24 +96,42 @@ def _let_into_s3(connection: duckdb.DuckDBPyConnection, s3: S3, lake_root: str) 
     connection.execute(f"CREATE SECRET lake ({', '.join(given)})")
 
 
+@cache
 def httpfs_path() -> Path:
-    """The extension that reads S3, from its wheel: nothing is fetched at run time."""
+    """The extension that reads S3, from its wheel: nothing is fetched at run time. It is looked
+    for once: later that may not be allowed any more."""
     import duckdb_extension_httpfs
 
     folder = Path(duckdb_extension_httpfs.__file__).parent
     return next(folder.rglob("httpfs.duckdb_extension"))
 
 
+def _is_locked(connection: duckdb.DuckDBPyConnection) -> bool:
+    return connection.execute("SELECT current_setting('lock_configuration')").fetchone() == (True,)
+
+
 def _lock(connection: duckdb.DuckDBPyConnection, lake_root: str) -> None:
-    folder = lake_root.rstrip("/") + "/"
+    root = lake_root.rstrip("/") + "/"
+    allowed = f"allowed_directories = [{_text(root)}]"
+    if root.startswith("s3://"):
+        # File by file: in s3://bucket/lake/../other DuckDB sees a name below the lake, and on
+        # the way to the store it becomes one beside it.
+        allowed = f"allowed_paths = [{', '.join(map(_text, _files(connection, root)))}]"
     # The order matters: each of them forbids to change those before.
     for setting in (
         "TimeZone = 'UTC'",
-        f"allowed_directories = [{_text(folder)}]",
+        allowed,
         "enable_external_access = false",
         "lock_configuration = true",
     ):
         connection.execute(f"SET {setting}")
+
+
+def _files(connection: duckdb.DuckDBPyConnection, root: str) -> list[str]:
+    """The files that the views of the snapshot name."""
+    views = connection.execute("SELECT sql FROM duckdb_views() WHERE NOT internal").fetchall()
+    named = re.compile(f"'({re.escape(root)}[^']*)'")
+    return sorted({file for (view,) in views for file in named.findall(view)})
 
 
 def one_select(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statement:

@@ -49,14 +49,10 @@ class LocalLake:
                 "SELECT table_name, column_name, data_type, comment FROM duckdb_columns()"
                 " WHERE NOT internal ORDER BY table_name, column_index"
             ).fetchall()
-        return [
-            LakeTable(
-                name,
-                comment,
-                [LakeColumn(each[1], each[2], False, each[3]) for each in columns if each[0] == name],
-            )
-            for name, comment in found
-        ]
+        by_table: dict[str, list[LakeColumn]] = {name: [] for name, _ in found}
+        for table, name, type, comment in columns:
+            by_table[table].append(LakeColumn(name, type, False, comment))
+        return [LakeTable(name, comment, by_table[name]) for name, comment in found]
 
     def ask(self, sql: str) -> "LocalSheet":
         """The answer to one statement that only reads; most of the work comes with its rows."""

@@ -25,6 +25,7 @@ from infra.analytics.refusals import Refusal
 if TYPE_CHECKING:
     import duckdb
 
+
 def main() -> None:
     """Read the job, give up every right that it does not need, answer."""
     die_with(int(sys.argv[1]))
@@ -67,9 +68,7 @@ def _answer(job: Job) -> bytes:
 
 def _confine(job: Job) -> None:
     stay_small(job.cpu_seconds, job.address_bytes)
-    confine_to_lake(
-        job.snapshot, job.lake_root, s3=job.s3 is not None, arrow=job.format == "arrow"
-    )
+    confine_to_lake(job.snapshot, job.lake_root, s3=job.s3 is not None, arrow=job.format == "arrow")
 
 
 def _encoded(

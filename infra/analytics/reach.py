@@ -1,4 +1,4 @@
-"""What is within reach of a thread that asks the lake: the lake, and what DuckDB can't do without."""
+"""What a thread that asks the lake can reach: the lake, and what DuckDB can't do without."""
 
 from pathlib import Path
 

@@ -26,10 +26,11 @@ log = structlog.get_logger()
 
 FAN_IN = 16
 SMALL_BYTES = 4 << 20
-"""A file from here on stays as it is. So a merged one has less than 16 times as much."""
-MOST_ROWS = 4_000_000
+SMALL_ROWS = 62_500
+"""A file from here on stays as it is. So one merge is a million rows at most, some seconds,
+and batches that come meanwhile are still shown in time."""
 REMOVE_AFTER_SECONDS = 300.0
-LOOK_SECONDS = 5.0
+LOOK_SECONDS = 15.0
 PAUSE_SECONDS = 300.0
 """After a merge that failed: something is wrong with a file, and nothing is lost meanwhile."""
 
@@ -59,7 +60,7 @@ def _bounded(files: Sequence[File]) -> list[File]:
     rows = size = 0
     for file in files:
         rows, size = rows + file.rows, size + file.bytes
-        if run and (rows > MOST_ROWS or size > FAN_IN * SMALL_BYTES):
+        if run and (rows > FAN_IN * SMALL_ROWS or size > FAN_IN * SMALL_BYTES):
             break
         run.append(file)
     return run
@@ -99,7 +100,7 @@ class Compaction:
             self._look_at = now + LOOK_SECONDS
             await self._remove(hold)
             async with hold.advancing(hold.position) as connection:
-                files = await manifest.small(connection, self._kind, SMALL_BYTES)
+                files = await manifest.small(connection, self._kind, SMALL_ROWS, SMALL_BYTES)
             if run := choose(files, datetime.now(UTC).date()):
                 self._merging = asyncio.create_task(self._spool.work(self._merge, run))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-MEMORY_LIMIT = "128MB"
+MEMORY_LIMIT = "96MB"
 IDLE_SECONDS = 30.0
 
 
@@ -19,13 +19,12 @@ class Engine:
     """One in-memory database that every job of this process shares.
 
     What it sorts and can't hold goes to `temporary`. Everything here blocks: call it from a
-    thread. Several threads may work at once, each with a cursor of its own.
+    thread. One piece of work at a time, so that the memory limit is what one piece may take.
     """
 
     def __init__(self, temporary: Path) -> None:
         self._temporary = temporary
         self._database: DuckDBPyConnection | None = None
-        self._users = 0
         self._used_at = 0.0
         self._lock = threading.Lock()
 
@@ -36,13 +35,10 @@ class Engine:
             if self._database is None:
                 self._database = self._opened()
             cursor = self._database.cursor()
-            self._users += 1
-        try:
-            yield cursor
-        finally:
-            cursor.close()
-            with self._lock:
-                self._users -= 1
+            try:
+                yield cursor
+            finally:
+                cursor.close()
                 self._used_at = time.monotonic()
 
     def run(self, *statements: str) -> list[tuple[Any, ...]]:
@@ -54,11 +50,15 @@ class Engine:
 
     def close_if_idle(self, seconds: float = IDLE_SECONDS) -> None:
         """Give the memory back once nobody has used it for so long."""
-        with self._lock:
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
             idle = time.monotonic() - self._used_at
-            if self._database is not None and self._users == 0 and idle >= seconds:
+            if self._database is not None and idle >= seconds:
                 self._database.close()
                 self._database = None
+        finally:
+            self._lock.release()
 
     def _opened(self) -> "DuckDBPyConnection":
         import duckdb

@@ -74,12 +74,14 @@ async def waiting(connection: psycopg.AsyncConnection, kind: Kind) -> list[File]
     return await _files(connection, "kind = %s AND placed_at IS NULL AND level = 0", (kind,))
 
 
-async def small(connection: psycopg.AsyncConnection, kind: Kind, below: int) -> list[File]:
-    """What is shown and has fewer bytes than this, by day and in the order of the log."""
+async def small(
+    connection: psycopg.AsyncConnection, kind: Kind, rows: int, size: int
+) -> list[File]:
+    """What is shown and has fewer rows and bytes than this, by day and position."""
     return await _files(
         connection,
-        "kind = %s AND placed_at IS NOT NULL AND replaced_at IS NULL AND bytes < %s",
-        (kind, below),
+        "kind = %s AND placed_at IS NOT NULL AND replaced_at IS NULL AND rows < %s AND bytes < %s",
+        (kind, rows, size),
     )
 
 

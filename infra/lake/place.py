@@ -9,19 +9,17 @@ import os
 import secrets
 import shutil
 import threading
-import time
 from base64 import b64encode
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from infra.lake.engine import httpfs_path
-from projections.lake.statements import quoted
+from projections.lake.statements import Kind, quoted
 
 SNAPSHOT = "analytics.duckdb"
 CONNECT_TIMEOUT_SECONDS = 3
 READ_TIMEOUT_SECONDS = 10
-STALE_PART_SECONDS = 600
 
 
 class PlaceUnavailable(Exception):
@@ -60,8 +58,9 @@ class Place(Protocol):
         """Keep a copy of the snapshot beside the files, if that is not where it is."""
         ...
 
-    def tidy(self) -> None:
-        """Remove what a crash left half written."""
+    def tidy(self, kind: Kind) -> None:
+        """Remove what a crash left half written. For whoever holds the follower of this kind:
+        a writer that was replaced and still writes fails, and has nothing to lose."""
         ...
 
 
@@ -127,12 +126,11 @@ class FolderPlace:
     def copy_snapshot(self) -> None:
         """It is here."""
 
-    def tidy(self) -> None:
-        """Hidden parts that nobody can still be writing."""
-        for part in self._root.glob("*/date=*/.*.part"):
+    def tidy(self, kind: Kind) -> None:
+        """Hidden parts."""
+        for part in self._root.glob(f"{kind}/date=*/.*.part"):
             with contextlib.suppress(OSError):
-                if part.stat().st_mtime < time.time() - STALE_PART_SECONDS:
-                    part.unlink()
+                part.unlink()
 
 
 class S3Place:
@@ -214,7 +212,7 @@ class S3Place:
         with self._snapshot.open("rb") as body, _unavailable():
             self._client().put_object(Bucket=self._bucket, Key=self._key(SNAPSHOT), Body=body)
 
-    def tidy(self) -> None:
+    def tidy(self, kind: Kind) -> None:
         """A store shows whole objects only."""
 
     def _key(self, name: str) -> str:

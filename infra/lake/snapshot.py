@@ -108,13 +108,13 @@ class Snapshots:
             self._settled = self._published.popleft()[1]
         return self._settled
 
-    async def publish(self) -> None:
-        """Publish if there is something new, and not too often. Trouble is logged once, and
-        it is tried again: the snapshot that is there stays good."""
+    async def publish(self, *, soon: bool = False) -> None:
+        """Publish if there is something new, and not too often (unless `soon`). Trouble is
+        logged once, and it is tried again: the snapshot that is there stays good."""
         now = time.monotonic()
         stale = self._base_stale and now >= self._base_again_at
         copying = self._to_copy and now >= self._copied_at + COPY_EVERY_SECONDS
-        if self._publishing.locked() or now < self._next_at:
+        if self._publishing.locked() or (now < self._next_at and not soon):
             return
         if not (self._changed or stale or copying):
             return

@@ -111,7 +111,7 @@ class LakeJob:
             # What came before it is good, and must not wait until somebody has mended it.
             await self._cut(hold, batch, placing)
             await self._place(placing)
-            await lake.snapshots.publish()
+            await lake.snapshots.publish(soon=True)
             raise
         finally:
             await compaction.close()
@@ -126,7 +126,7 @@ class LakeJob:
             await connection.close()
         keep = {spooled(spool.folder, file.path) for file in waiting}
         await spool.work(swept, spool.folder, keep)
-        await asyncio.to_thread(lake.place.tidy)
+        await asyncio.to_thread(lake.place.tidy, self._kind)
         lake.snapshots.changed()
         return Placing(hold, lake.place, lake.engine, spool, waiting, self._placed)
 
@@ -150,32 +150,10 @@ class LakeJob:
         if self._planned is not None:
             self._planned()
         placing.add(files)
+        if not files:  # every row was asked again: the position is all that is new
+            self._lake.snapshots.changed()
         batch.clear()
 
     async def _place(self, placing: Placing) -> None:
         if await placing.place():
             self._lake.snapshots.changed()
-
-
-def lake_jobs(
-    place: Place,
-    data_dir: Path,
-    database_url: str,
-    log_id: str,
-    failpoint: Callable[[str], Reached] = lambda _: None,
-) -> list[LakeJob]:
-    """Both jobs, on one DuckDB and one snapshot. `failpoint` answers what to call at the
-    place of that name: lake.written, lake.planned, lake.placed, lake.merged."""
-    lake = Lake(place, data_dir, database_url, log_id)
-    names: tuple[Name, ...] = ("lake_usage", "lake_events")
-    return [
-        LakeJob(
-            name,
-            lake,
-            written=failpoint("lake.written"),
-            planned=failpoint("lake.planned"),
-            placed=failpoint("lake.placed"),
-            merged=failpoint("lake.merged"),
-        )
-        for name in names
-    ]

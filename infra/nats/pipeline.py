@@ -30,7 +30,9 @@ class Interrupted(Exception):
     that it had this message already.
     """
 
-    def __init__(self, problem: str, position: int, code: int = 0, duplicate: bool = False) -> None:
+    def __init__(
+        self, problem: str, position: int = 0, code: int = 0, duplicate: bool = False
+    ) -> None:
         super().__init__(problem)
         self.position = position
         self.code = code

@@ -45,6 +45,10 @@ AWAY = (nats.errors.Error, OSError, TimeoutError, Refused, Interrupted)
 """What publication waits out: the server is gone, refuses, or has another stream now."""
 
 
+class Unreachable(nats.errors.Error):
+    """No server of the url takes the connection."""
+
+
 class PublisherJob:
     """Implements infra.followers.Job for one log.
 
@@ -107,18 +111,18 @@ class PublisherJob:
             try:
                 await self._follow(hold, client, pipeline, standing)
                 self._well()
+                pauses.reset()
             except Interrupted as trouble:
                 if trouble.code in TOO_LARGE:
                     raise Poison(trouble.position, f"{name} refuses it: {trouble}") from trouble
                 self._tell(trouble)
                 if trouble.duplicate and (await repair.look()).position < trouble.position:
                     await stream.forget_ids()
-                if pipeline.acked is None:
-                    await asyncio.sleep(pauses.next())
+                if pipeline.acked is not None:
+                    pauses.reset()
+                await asyncio.sleep(pauses.next())
             finally:
                 await pipeline.close()
-            if pipeline.acked is not None:
-                pauses.reset()
 
     async def _follow(
         self, hold: Hold, client: Client, pipeline: Pipeline, standing: Standing
@@ -202,22 +206,29 @@ class _Pauses:
 @contextlib.asynccontextmanager
 async def _connected(url: str) -> AsyncIterator[Client]:
     """A connection that ends when the server goes: what follows then begins with a look."""
-    client = await nats.connect(
-        url,
-        name="tollhouse publisher",
-        allow_reconnect=False,
-        connect_timeout=2,
-        ping_interval=5,
-        max_outstanding_pings=2,
-        error_cb=_ignore,
-    )
+    problems: list[Exception] = []
+
+    async def note(error: Exception) -> None:
+        problems[:] = [error]
+
+    try:
+        client = await nats.connect(
+            url,
+            name="tollhouse publisher",
+            allow_reconnect=False,
+            connect_timeout=2,
+            max_reconnect_attempts=1,  # of the first connection: 0 would be for ever
+            reconnect_time_wait=0.1,
+            ping_interval=5,
+            max_outstanding_pings=2,
+            error_cb=note,
+        )
+    except nats.errors.NoServersError:
+        reason = problems[-1] if problems else "no address"
+        raise Unreachable(f"NATS can't be reached: {reason}") from None
     try:
         yield client
     finally:
         with contextlib.suppress(*AWAY):
             async with asyncio.timeout(CLOSE_SECONDS):
                 await client.close()
-
-
-async def _ignore(error: Exception) -> None:
-    """What fails shows in the answers that don't come."""

@@ -14,6 +14,7 @@ import structlog
 
 from infra.followers import Hold, Poison
 from infra.nats.logs import LogReader
+from infra.nats.pipeline import Interrupted
 from infra.nats.streams import State, Stored, Stream
 from projections.publication import message_id
 
@@ -54,13 +55,16 @@ class Repair:
 
         Raises Poison for a stream that another installation writes to.
         """
-        removed = False
+        empty_from = 0, 0  # nothing from there up to this last sequence
         while True:
             # The state first: what comes in after it makes the next publish fail.
             state = await self._stream.state()
-            last = await self._stream.last()
-            if last is None:
+            if not state.messages:
                 return await self._beginning(state)
+            end = empty_from[0] - 1 if empty_from[1] == state.last else state.last
+            last = await self._stream.at_or_before(end)
+            if last is None:
+                raise Interrupted(f"{self._stream.name} changed while it was looked at")
             position = self._ours(last)
             async with LogReader.opened(self._hold) as reader:
                 problem = await self._stray(last, position, reader)
@@ -74,16 +78,14 @@ class Repair:
                     reason=problem,
                 )
                 await self._stream.delete(last.sequence)
-                removed = True
+                empty_from = last.sequence, state.last
             elif missing is not None:
                 log.warning("stream filled again", stream=self._stream.name, reason=missing)
                 await self._stream.empty(last.sequence)
-                removed = True
             else:
                 assert position is not None
-                known = None if removed or last.sequence != state.last else last
-                last_id = known and known.headers.get("Nats-Msg-Id")
-                return Standing(position, state.last, last_id)
+                named = last.headers.get("Nats-Msg-Id") if last.sequence == state.last else None
+                return Standing(position, state.last, named)
 
     async def _beginning(self, state: State) -> Standing:
         """An empty stream is filled with all that it would still hold, had it been kept."""
@@ -110,7 +112,7 @@ class Repair:
             return "it was not written by Tollhouse"
         if event != (envelope.subject, envelope.streamversion):
             return f"the log has another event at {position}"
-        before = await self._stream.at(last.sequence - 1)
+        before = await self._stream.at_or_before(last.sequence - 1)
         earlier = before and self._ours(before)
         if earlier is not None and earlier >= position:
             return f"{position} was published before"
@@ -132,7 +134,8 @@ class Repair:
         raise Poison(
             self._hold.position,
             f"the stream {self._stream.name} holds messages of another installation, "
-            f"{log_id}, and is left alone: give each installation a NATS account of its own",
+            f"{log_id}, and is left alone: give each installation a NATS account of its own, "
+            "or delete the stream if that installation is gone",
         )
 
     async def _missing(self, state: State, reader: LogReader) -> str | None:

@@ -32,7 +32,7 @@ class Refused(Exception):
 class State(NamedTuple):
     """What a stream says of itself. `last` is the last sequence ever given, message or not.
 
-    `deleted` counts the holes between the first and the last message. `max_age_ns` is 0 for
+    `deleted` counts the sequences after the first message that hold nothing. `max_age_ns` is 0 for
     ever. `complete`: nothing but age takes messages away, so whatever else is missing is lost.
     """
 
@@ -104,12 +104,22 @@ class Stream:
         """The first message after this sequence; None at the end."""
         return await self._message({"seq": sequence + 1, "next_by_subj": ">"})
 
-    async def last(self) -> Stored | None:
-        """The last message; None if there is none."""
-        return await self._message({"last_by_subj": ">"})
+    async def at_or_before(self, sequence: int) -> Stored | None:
+        """The last message up to this sequence, itself included; None if there is none.
+
+        The server can't be asked for it: of a stream whose last message was deleted, it says
+        that there is no last message.
+        """
+        found = await self.at(sequence)
+        if found is not None or sequence < 1:
+            return found
+        for hole in reversed(await self.holes()):
+            if hole == sequence:
+                sequence -= 1
+        return await self.at(sequence)
 
     async def holes(self) -> list[int]:
-        """The sequences between the first and the last message that hold nothing."""
+        """The sequences after the first message that hold nothing, rising."""
         info = await self._ask("STREAM.INFO", {"deleted_details": True})
         return list(info["state"].get("deleted") or ())
 

@@ -4,16 +4,19 @@ A flush stays in columns on its line; DuckDB makes rows of it, in C++ and in the
 """
 
 from datetime import UTC, date, datetime, timedelta
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import msgspec
 
-from domain.event import Recorded, disclosed, stored_name
+from domain.event import Event, Recorded, disclosed, stored_name
 from domain.verification import VerificationsCounted, outcomes, verification_id
 
 _ENCODE = msgspec.json.Encoder().encode
 _EPOCH = date(1970, 1, 1)
+_EPOCH_AT = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _DAY_US = 86_400_000_000
 
 
@@ -52,12 +55,12 @@ def usage_line(recorded: Recorded) -> Line:
 
 def event_line(recorded: Recorded) -> Line:
     """A decision as one line, which is one row."""
-    name = stored_name(type(recorded.event))
-    noun, _, fact = name.rpartition(".")[0].partition(".")
+    name, noun, fact = _named(type(recorded.event))
     metadata = recorded.metadata
+    at_us = (metadata.at - _EPOCH_AT) // _MICROSECOND
     document = {
         "position": recorded.position,
-        "at_us": _microseconds(metadata.at),
+        "at_us": at_us,
         "type": name,
         "noun": noun,
         "fact": fact,
@@ -68,11 +71,20 @@ def event_line(recorded: Recorded) -> Line:
         "request_id": metadata.request_id,
         "data": disclosed(recorded.event),
     }
-    return Line(_ENCODE(document) + b"\n", 1, frozenset((metadata.at.astimezone(UTC).date(),)))
+    return Line(_ENCODE(document) + b"\n", 1, _day(at_us // _DAY_US))
 
 
-def _microseconds(at: datetime) -> int:
-    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+@cache
+def _named(event_type: type[Event]) -> tuple[str, str, str]:
+    """The stored name, its noun and its fact."""
+    name = stored_name(event_type)
+    noun, _, fact = name.rpartition(".")[0].partition(".")
+    return name, noun, fact
+
+
+@lru_cache(maxsize=64)
+def _day(number: int) -> frozenset[date]:
+    return frozenset((_EPOCH + timedelta(days=number),))
 
 
 def _spread(runs: list[tuple[int, int]], rows: int) -> list[int]:

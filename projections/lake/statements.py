@@ -12,6 +12,9 @@ from projections.lake.tables import (
     Table,
 )
 
+# A writer holds a whole group in memory.
+ROW_GROUP_ROWS = 30_720
+
 Kind = Literal["usage", "events"]
 
 KINDS: dict[Kind, Table] = {"usage": VERIFICATIONS, "events": EVENTS}
@@ -126,7 +129,10 @@ def _comments(table: Table, what: Literal["TABLE", "VIEW"]) -> list[str]:
 
 
 def _copy(rows: str, target: str) -> str:
-    return f"COPY ({rows}) TO {quoted(target)} (FORMAT parquet, COMPRESSION zstd)"
+    return (
+        f"COPY ({rows}) TO {quoted(target)} "
+        f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP_ROWS})"
+    )
 
 
 def _files(paths: Sequence[str]) -> str:

@@ -28,6 +28,8 @@ ROUTES = {
     ("post", "/v1/keys/{key_id}/revoke"),
     ("post", "/v1/keys/verify"),
     ("get", "/v1/keys/whoami"),
+    ("get", "/v1/keys/{key_id}/history"),
+    ("get", "/v1/accounts/{account_id}/history"),
     ("get", "/v1/plans"),
     ("get", "/v1/plans/current"),
     ("get", "/v1/quotas"),

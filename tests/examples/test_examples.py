@@ -8,7 +8,7 @@ import pytest
 
 from examples.python.consumer import Gap, State, Stop
 from tests.examples.conftest import Consumer, from_sqlite
-from tests.examples.logs import EVENTS, LOG, USAGE, Message, Publisher, events, totals, usage
+from tests.examples.logs import LOG, USAGE, Message, Publisher, events, totals, usage
 from tests.infra.compose_nats import ComposeNats
 
 SEED = 20270115
@@ -197,6 +197,27 @@ async def test_a_stray_message_that_was_taken_out_is_no_gap(
     done = consumer.catch_up()
     assert done.returncode == 0, done.stderr
     assert consumer.totals() == totals(messages)
+
+
+@pytest.mark.anyio
+async def test_a_message_of_the_other_log_is_waited_out(
+    nats_server: ComposeNats, consumer: Consumer
+) -> None:
+    """A reader can have it copied there; Tollhouse's repair takes it out, and all goes on."""
+    messages = usage(19, 20)
+    (copied,) = events(19, 1)
+    async with Publisher(nats_server.url("tollhouse")) as publisher:
+        await publisher.fresh()
+        await publisher.publish(messages[:10])
+        stray = await publisher.js.publish("tollhouse.usage", copied.body, headers=copied.headers)
+        process = consumer.start()
+        await asyncio.to_thread(consumer.wait_for, totals(messages[:10]))
+        await publisher.js.delete_msg(USAGE, stray.seq)
+        first, *rest = messages[10:]
+        unnamed = {n: v for n, v in first.headers.items() if "Expected" not in n}
+        await publisher.publish([first._replace(headers=unnamed), *rest])
+        await asyncio.to_thread(consumer.wait_for, totals(messages))
+        assert process.poll() is None
 
 
 @pytest.mark.anyio

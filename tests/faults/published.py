@@ -28,7 +28,7 @@ class Fact(NamedTuple):
 
 async def facts(nats_url: str, stream: str) -> list[Fact]:
     """All that the stream holds, first to last."""
-    client = await nats.connect(nats_url)
+    client = await nats.connect(nats_url, max_reconnect_attempts=1, reconnect_time_wait=0.1)
     try:
         jetstream = client.jetstream()
         waiting = (await jetstream.stream_info(stream)).state.messages
@@ -37,7 +37,7 @@ async def facts(nats_url: str, stream: str) -> list[Fact]:
         )
         found: list[Fact] = []
         while len(found) < waiting:
-            for each in await subscription.fetch(min(BATCH, waiting - len(found)), timeout=10):
+            for each in await subscription.fetch(min(BATCH, waiting - len(found)), timeout=2):
                 found.append(Fact(each.subject, each.headers or {}, each.data))
         await subscription.unsubscribe()
         return found

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -38,12 +38,17 @@ pytestmark = pytest.mark.anyio
 PAGE = 7
 
 
-@contextmanager
-def process(url: str, *names: str, dies_at: int = 0) -> Iterator[subprocess.Popen[bytes]]:
+def started(url: str, names: Iterable[str], dies_at: int = 0) -> subprocess.Popen[bytes]:
     """A process that follows; `dies_at`: killed within that transaction, after its rows."""
     setting = f"followers.written:{dies_at}" if dies_at else ""
     program = [sys.executable, "-m", "tests.faults.following_process"]
-    child = subprocess.Popen([*program, url, str(PAGE), setting, *names], cwd=ROOT)
+    return subprocess.Popen([*program, url, str(PAGE), setting, *names], cwd=ROOT)
+
+
+@contextmanager
+def process(url: str, name: str, dies_at: int) -> Iterator[subprocess.Popen[bytes]]:
+    """The same, ended in any case."""
+    child = started(url, [name], dies_at)
     try:
         yield child
     finally:
@@ -76,10 +81,10 @@ def once(url: str, keys: int) -> None:
 async def test_killed_in_the_middle_of_a_batch_nothing_is_missing_and_nothing_twice(
     database_url: str, name: str
 ) -> None:
-    busy(database_url, 1, 20)
+    busy(database_url, 1, 40)
     positions = [0]
     for dies_at in (1, 2, 1, 3):
-        with process(database_url, name, dies_at=dies_at) as child:
+        with process(database_url, name, dies_at) as child:
             assert await asyncio.to_thread(child.wait, 30) == -signal.SIGKILL
         positions.append(checkpoint(database_url, name))
     # The batch that it died in was undone, those before it were kept.
@@ -88,7 +93,7 @@ async def test_killed_in_the_middle_of_a_batch_nothing_is_missing_and_nothing_tw
     assert positions[3] == positions[2]
     await followed(database_url)
     assert await disagreements(database_url) == []
-    once(database_url, 20)
+    once(database_url, 40)
 
 
 async def test_two_processes_killed_at_random_moments_while_events_come(
@@ -101,9 +106,7 @@ async def test_two_processes_killed_at_random_moments_while_events_come(
     try:
         for _ in range(12):
             while len(children) < 2:
-                program = [sys.executable, "-m", "tests.faults.following_process"]
-                arguments = [database_url, str(PAGE), "", *MODELS]
-                children.append(subprocess.Popen([*program, *arguments], cwd=ROOT))
+                children.append(started(database_url, MODELS))
             until_seconds = time.monotonic() + chance.uniform(0.2, 1.5)
             while time.monotonic() < until_seconds:
                 version += 1

@@ -179,7 +179,7 @@ async def size(nats_url: str, stream: str) -> int:
 
 async def api(nats_url: str, verb: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     """What JetStream answers to this request."""
-    client = await nats.connect(nats_url, allow_reconnect=False, connect_timeout=2)
+    client = await nats.connect(nats_url, max_reconnect_attempts=1, reconnect_time_wait=0.1)
     try:
         answer = await client.request(f"$JS.API.{verb}", json.dumps(body or {}).encode(), timeout=5)
     finally:

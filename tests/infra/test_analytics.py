@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,14 +17,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import boto3
 import duckdb
 import pyarrow
 import pytest
+from moto.server import ThreadedMotoServer
 
 from application.errors import AnalyticsUnavailable, Overloaded, QueryNotAnswered
 from application.ports import LakeFormat, UsageWanted
-from infra.analytics.queries import Limits, SandboxedQueries
-from tests.analytics_lake import write_lake
+from infra.analytics.engine import httpfs_path
+from infra.analytics.queries import Limits, S3Access, SandboxedQueries
+from tests.analytics_lake import files_of, write_lake, write_snapshot
 
 pytestmark = pytest.mark.anyio
 
@@ -445,6 +449,7 @@ async def test_a_query_process_that_dies_is_one_refusal(queries: SandboxedQuerie
 _ASKER = """
 import asyncio, sys
 from pathlib import Path
+from infra.analytics.engine import httpfs_path
 from infra.analytics.queries import SandboxedQueries
 assert not {"duckdb", "pyarrow"} & set(sys.modules)
 queries = SandboxedQueries(Path(sys.argv[1]) / "analytics.duckdb", sys.argv[1])
@@ -571,3 +576,87 @@ async def test_usage_of_a_lake_that_is_not_as_it_should_be(tmp_path: Path) -> No
     queries = SandboxedQueries(snapshot, str(tmp_path))
     with pytest.raises(AnalyticsUnavailable, match="can't be read"):
         await queries.usage(wanted("day"), "json")
+
+
+# The page for analysts
+
+
+def _examples() -> list[str]:
+    page = Path("docs/analytics.md").read_text("utf-8")
+    blocks = "".join(re.findall(r"^```sql\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
+    return [*blocks.split(";\n")[:-1], *re.findall(r"`(PIVOT .*?)`", page)]
+
+
+async def test_the_examples_of_the_page_work(queries: SandboxedQueries) -> None:
+    examples = _examples()
+    assert len(examples) == 5
+    for sql in examples:
+        await ask(queries, sql)
+
+
+# A lake in S3
+
+
+@pytest.fixture
+def s3() -> Iterator[S3Access]:
+    """A store that speaks S3, on loopback, with the bucket `lakes`."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    access = S3Access(
+        region="us-east-1",
+        endpoint_url=f"http://{host}:{port}",
+        key_id="reader",
+        secret="a secret of the store",
+    )
+    yield access
+    server.stop()
+
+
+def _upload(access: S3Access, root: Path) -> None:
+    store = boto3.client(
+        "s3",
+        endpoint_url=access.endpoint_url,
+        region_name=access.region,
+        aws_access_key_id=access.key_id,
+        aws_secret_access_key=access.secret,
+    )
+    store.create_bucket(Bucket="lakes")
+    for file in root.rglob("*.parquet"):
+        store.upload_file(str(file), "lakes", f"one/{file.relative_to(root)}")
+    store.put_object(Bucket="lakes", Key="two/secret.txt", Body=b"of others")
+
+
+async def test_a_lake_in_s3_is_read_and_its_secret_is_not(s3: S3Access, tmp_path: Path) -> None:
+    write_lake(tmp_path / "written")
+    _upload(s3, tmp_path / "written")
+    snapshot = write_snapshot(
+        tmp_path / "lake.duckdb",
+        files_of(tmp_path / "written"),
+        "s3://lakes/one",
+        opening=(
+            f"LOAD '{httpfs_path()}'",
+            f"CREATE SECRET (TYPE s3, KEY_ID '{s3.key_id}', SECRET '{s3.secret}',"
+            f" ENDPOINT '{str(s3.endpoint_url)[7:]}', URL_STYLE path, USE_SSL false)",
+        ),
+    )
+    limits = Limits(seconds=10)
+    queries = SandboxedQueries(snapshot, "s3://lakes/one", s3=lambda: s3, limits=limits)
+    answer = await ask(queries, "SELECT count(*) FROM verifications WHERE date = '2026-03-02'")
+    assert answer["rows"] == [[16]]
+    assert (await usage(queries, wanted("day")))["items"][0]["verifications"] == 16
+    for sql in (
+        "FROM read_text('s3://lakes/two/secret.txt')",
+        "FROM read_text('s3://lakes/one/../two/secret.txt')",
+        "FROM read_text('s3://lakes/one/usage/../../two/secret.txt')",
+        "FROM read_text('s3://lakes/one/%2e%2e/two/secret.txt')",
+        "FROM glob('s3://lakes/**')",
+        "FROM read_text('/etc/passwd')",
+        "FROM read_text('/etc/hosts')",
+        f"FROM read_text('{s3.endpoint_url}/lakes/two/secret.txt')",
+    ):
+        assert (await fault(queries, sql)).fault in ("refused", "invalid")
+    for sql in ("FROM duckdb_secrets()", "FROM duckdb_settings()", "SELECT current_query()"):
+        assert s3.secret is not None
+        assert s3.secret not in str(await ask(queries, sql))
+    assert (await fault(queries, "FROM duckdb_secrets(redact = false)")).fault == "invalid"

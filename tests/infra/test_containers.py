@@ -20,8 +20,9 @@ import httpx
 import nats
 import psycopg
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]
 from moto.server import ThreadedMotoServer
+from nats.js.api import ConsumerConfig
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 import main
@@ -236,8 +237,10 @@ async def test_readers_of_nats_can_read_and_forge_nothing(tmp_path: Path) -> Non
         publisher = await nats.connect(server.url("tollhouse"))
         reader = await nats.connect(server.url("reader"), error_cb=refused)
         ours, theirs = publisher.jetstream(), reader.jetstream(timeout=1)
-        for stream, subject in (("TOLLHOUSE_EVENTS", "tollhouse.evt.>"), ("OTHER", "other.>")):
-            await ours.add_stream(name=stream, subjects=[subject])
+        streams = {"EVENTS": "evt.>", "USAGE": "usage"}
+        for stream, subject in streams.items():
+            await ours.add_stream(name=f"TOLLHOUSE_{stream}", subjects=[f"tollhouse.{subject}"])
+        await ours.add_stream(name="OTHER", subjects=["other.>"])
         await ours.publish("tollhouse.evt.api_key.revoked", b"fact")
 
         subscription = await theirs.pull_subscribe("", durable="me", stream="TOLLHOUSE_EVENTS")
@@ -259,12 +262,25 @@ async def test_readers_of_nats_can_read_and_forge_nothing(tmp_path: Path) -> Non
         ):
             with pytest.raises((nats.errors.Error, TimeoutError)):
                 await attempt
+        # A push consumer would copy facts into the stream of facts, if a reader could listen there.
+        for subject in ("tollhouse.evt.api_key.revoked", "tollhouse.usage"):
+            await reader.subscribe(subject)
+        await ours.publish("tollhouse.usage", b"counted")
+        push = ConsumerConfig(durable_name="push", deliver_subject="tollhouse.evt.api_key.revoked")
+        await theirs.add_consumer("TOLLHOUSE_USAGE", push)
         for subject in ("tollhouse.evt.api_key.revoked", "tollhouse.cmd.keys.verify", "_INBOX.x"):
             await reader.publish(subject, b"forged")
         await reader.flush()
-        assert len(refusals) >= 11, refusals
-        assert all("permissions violation" in refusal.lower() for refusal in refusals)
+        refused_subjects = {refusal.rpartition(" to ")[2].strip('"') for refusal in refusals}
+        assert refused_subjects >= {
+            *("tollhouse.evt.api_key.revoked", "tollhouse.usage", "tollhouse.cmd.keys.verify"),
+            *("$js.api.stream.create.mine", "$js.api.stream.delete.tollhouse_events"),
+            *("$js.api.stream.purge.tollhouse_events", "_inbox.x"),
+            *("$js.api.stream.msg.delete.tollhouse_events",),
+            *("$js.api.stream.update.tollhouse_events",),
+        }, refusals
         assert (await ours.stream_info("TOLLHOUSE_EVENTS")).state.messages == 1
+        assert not (await ours.consumer_info("TOLLHOUSE_USAGE", "push")).push_bound
         await publisher.publish("elsewhere", b"")
         await publisher.flush()
         await reader.close()
@@ -395,7 +411,7 @@ def test_the_images_files_migrate_and_serve(
             )
             health = httpx.get(f"http://127.0.0.1:{port}/health").json()
             assert health["environment"] == "production"
-            assert health["checks"]["nats"]["ok"] is True, health
+            assert health["checks"]["nats"] == {"status": "ok"}, health
             key = {"Authorization": f"Bearer {secrets['TOLLHOUSE_SERVICE_KEY']}"}
             url = f"http://127.0.0.1:{port}/v1/keys/verify"
             assert httpx.post(url, json={"key": "th_no"}, headers=key).json()["valid"] is False

@@ -7,13 +7,16 @@ from collections.abc import AsyncIterator, Iterator
 import msgspec
 import nats
 import nats.errors
+import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from domain.accounts import AccountSuspended, PlanAssigned
 from domain.event import NewEvent
 from infra.embedded import RunningNats
 from infra.event_mapper import EventMapper
 from infra.event_store import PostgresEventStore
+from infra.postgres.connection import conninfo
 from infra.postgres.usage_log import PostgresUsageLog
 from tests.factories import a_vault, metadata
 from tests.faults.published import facts, logged, published, violations
@@ -170,6 +173,56 @@ async def test_message_too_large_for_the_server_stops_publication_and_says_so(
     assert await published(server.url, EVENTS) == logged(database_url, "decisions")[:2]
 
 
+async def test_message_too_large_for_the_stream_stops_publication_and_says_so(
+    database_url: str, server: RunningNats
+) -> None:
+    small = {"name": EVENTS, "subjects": ["tollhouse.evt.>"], "max_msg_size": 2_000}
+    await api(server.url, f"STREAM.CREATE.{EVENTS}", small)
+    append(database_url, 2)
+    append(database_url, 1, plan="p" * 2_000)
+    append(database_url, 2)
+
+    async def stopped() -> bool:
+        return follower(database_url, "publish_events").stopped_at == 3
+
+    async with publishing(database_url, a_job(server.url)):
+        await until(stopped)
+    assert EVENTS in (follower(database_url, "publish_events").problem or "")
+    assert await published(server.url, EVENTS) == [1, 2]
+
+
+async def test_event_that_cannot_be_read_stops_publication_behind_all_before_it(
+    database_url: str, server: RunningNats
+) -> None:
+    append(database_url, 10)
+    with psycopg.connect(conninfo(database_url)) as connection:
+        connection.execute("UPDATE decisions SET state = 'x' WHERE notification_id = 8")
+
+    async def stopped() -> bool:
+        return follower(database_url, "publish_events")[:2] == (7, 8)
+
+    async with publishing(database_url, a_job(server.url)):
+        await until(stopped)
+    assert await published(server.url, EVENTS) == list(range(1, 8))
+
+
+async def test_nats_that_is_away_is_told_of_once(database_url: str, server: RunningNats) -> None:
+    append(database_url, 3)
+    server.process.stop()
+    with capture_logs() as said:
+        async with publishing(database_url, a_job(server.url)):
+
+            async def told(what: str) -> bool:
+                return [each["event"] for each in said].count(what) == 1
+
+            await until(lambda: told("publication waits"))
+            await asyncio.sleep(3)  # several tries more
+            server.restart()
+            await whole(server.url, database_url)
+            await until(lambda: told("publication goes on"))
+            assert await told("publication waits"), said
+
+
 async def test_stream_of_another_installation_is_left_alone_and_told_of(
     database_url: str, server: RunningNats
 ) -> None:
@@ -204,7 +257,9 @@ async def test_reader_consumes_and_can_neither_forge_nor_change(
         durable = await jetstream.pull_subscribe("tollhouse.evt.>", "mine", stream=EVENTS)
         for message in await durable.fetch(5, timeout=5):
             await message.ack_sync()
-        assert (await durable.consumer_info()).ack_floor.stream_seq == 5
+        floor = (await durable.consumer_info()).ack_floor
+        assert floor is not None
+        assert floor.stream_seq == 5
         assert await published(server.reader_url, EVENTS) == logged(database_url, "decisions")
         forbidden = (
             "tollhouse.evt.x",

@@ -1,8 +1,13 @@
 """Rebuild: what it finds is what differs, what it leaves is what the log says, and nobody stops."""
 
 import asyncio
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -32,8 +37,7 @@ from tests.infra.following import (
 )
 from tests.infra.test_followers import log_of
 
-pytestmark = pytest.mark.anyio
-
+ROOT = Path(__file__).parents[2]
 TABLES = ("account_list", "key_list", "history", "key_uses")
 CATALOGUE = """
 SELECT c.relname, c.relkind::text, c.relacl::text, c.reloptions::text, pg_get_userbyid(c.relowner),
@@ -83,6 +87,7 @@ TAMPERINGS = {
 }
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("name", TAMPERINGS)
 async def test_a_check_finds_what_was_tampered_with_and_a_rebuild_mends_it(
     url: str, name: str
@@ -107,6 +112,7 @@ async def test_a_check_finds_what_was_tampered_with_and_a_rebuild_mends_it(
     assert leftovers(url) == []
 
 
+@pytest.mark.anyio
 async def test_a_difference_says_on_which_side_it_is(url: str) -> None:
     run(url, "DELETE FROM key_list WHERE position <= 4")
     run(url, "UPDATE key_list SET name = 'other' WHERE position = 6")
@@ -118,6 +124,7 @@ async def test_a_difference_says_on_which_side_it_is(url: str) -> None:
     assert '"name": "other"' in found.differences[0].examples[0]
 
 
+@pytest.mark.anyio
 async def test_progress_ends_at_the_position_of_the_live_one(url: str) -> None:
     seen: list[tuple[int, int]] = []
     done = await rebuild(
@@ -128,6 +135,7 @@ async def test_progress_ends_at_the_position_of_the_live_one(url: str) -> None:
     assert all(reached <= total for reached, total in seen)
 
 
+@pytest.mark.anyio
 async def test_the_new_tables_are_like_the_old_ones_grants_and_all(url: str) -> None:
     with reader(url) as role:
         run(url, f"GRANT SELECT ON {', '.join(TABLES)} TO {role} WITH GRANT OPTION")
@@ -155,6 +163,7 @@ def reader(url: str) -> Iterator[str]:
         run(url, f"DROP ROLE {role}")
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("name", MODELS)
 async def test_followers_and_readers_go_on_while_it_is_rebuilt(url: str, name: str) -> None:
     lookups = PostgresLookups(url)
@@ -189,6 +198,7 @@ async def test_followers_and_readers_go_on_while_it_is_rebuilt(url: str, name: s
     assert await disagreements(url) == []
 
 
+@pytest.mark.anyio
 async def test_two_rebuilds_never_meet(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     inside, go_on = asyncio.Event(), asyncio.Event()
     apply = type(MODELS["keys"]).apply
@@ -208,6 +218,7 @@ async def test_two_rebuilds_never_meet(url: str, monkeypatch: pytest.MonkeyPatch
     assert not (await rebuild(url, MODELS["history"], check=True)).differences
 
 
+@pytest.mark.anyio
 async def test_what_a_crashed_rebuild_left_is_in_nobodys_way(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,6 +237,7 @@ async def test_what_a_crashed_rebuild_left_is_in_nobodys_way(
     assert leftovers(url) == []
 
 
+@pytest.mark.anyio
 async def test_a_rebuild_stops_with_a_sentence_at_an_event_it_cannot_read(url: str) -> None:
     before = contents(url)
     spoiled(url, 4, "api_key.teleported.v1", b"{}")
@@ -240,6 +252,7 @@ async def test_a_rebuild_stops_with_a_sentence_at_an_event_it_cannot_read(url: s
     assert await disagreements(url) == said
 
 
+@pytest.mark.anyio
 async def test_where_an_event_stops_the_follower_the_rebuild_stops_and_says_so(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -255,6 +268,7 @@ async def test_where_an_event_stops_the_follower_the_rebuild_stops_and_says_so(
     assert checkpoint(url, "keys") == end - 1
 
 
+@pytest.mark.anyio
 async def test_an_event_that_cannot_be_applied_is_named(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,6 +284,7 @@ async def test_an_event_that_cannot_be_applied_is_named(
         await rebuild(url, MODELS["keys"])
 
 
+@pytest.mark.anyio
 async def test_a_view_on_a_table_is_not_dropped_with_it(url: str) -> None:
     run(url, "CREATE VIEW mine AS SELECT key_id FROM key_list")
     before = contents(url)
@@ -280,6 +295,7 @@ async def test_a_view_on_a_table_is_not_dropped_with_it(url: str) -> None:
     assert (await rebuild(url, MODELS["keys"])).switched
 
 
+@pytest.mark.anyio
 async def test_a_reader_that_never_ends_does_not_hold_the_follower_up(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -289,3 +305,59 @@ async def test_a_reader_that_never_ends_does_not_hold_the_follower_up(
         with pytest.raises(RebuildRefused, match="reading keys for more than 1 s"):
             await rebuild(url, MODELS["keys"])
     assert (await rebuild(url, MODELS["keys"])).switched
+
+
+def command(url: str, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """`tollhouse rebuild` on this database."""
+    clean = {name: value for name, value in os.environ.items() if "TOLLHOUSE" not in name}
+    return subprocess.run(
+        [sys.executable, str(ROOT / "main.py"), "rebuild", *words],
+        env={
+            **clean,
+            "TOLLHOUSE_ENVIRONMENT": "test",
+            "TOLLHOUSE_DATA_DIR": str(folder),
+            "TOLLHOUSE_DATABASE_URL": url,
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_command_compares_mends_and_says_so(database_url: str, tmp_path: Path) -> None:
+    fill(database_url, 1)
+    asyncio.run(followed(database_url))
+    run(database_url, TAMPERINGS["keys"])
+    checked = command(database_url, tmp_path, "keys", "--check")
+    assert (checked.returncode, checked.stderr) == (1, "")
+    assert "key_list: 1 row missing, such as" in checked.stdout
+    assert "keys differs at position 20" in checked.stdout
+    lines = command(database_url, tmp_path, "all", "--check", "--json")
+    documents = [json.loads(line) for line in lines.stdout.splitlines()]
+    assert lines.returncode == 1
+    assert [each["name"] for each in documents] == list(MODELS)
+    assert [len(each["differences"]) for each in documents] == [0, 1, 0, 0]
+    assert {each["switched"] for each in documents} == {False}
+    mended = command(database_url, tmp_path, "keys")
+    assert mended.returncode == 0
+    assert "keys is new, as of position 20: 1 row had been different" in mended.stdout
+    again = command(database_url, tmp_path, "all", "--check")
+    assert again.returncode == 0
+    assert "keys is right at position 20" in again.stdout
+
+
+def test_the_command_names_the_read_models_there_are_and_what_stops_it(
+    database_url: str, tmp_path: Path
+) -> None:
+    unknown = command(database_url, tmp_path, "nothing")
+    assert unknown.returncode == 2
+    said = " ".join(unknown.stderr.replace("│", " ").split())
+    assert "there is no read model 'nothing': accounts, keys, history, key_uses or all" in said
+    fill(database_url, 1)
+    asyncio.run(followed(database_url))
+    spoiled(database_url, 4, "api_key.teleported.v1", b"{}")
+    refused = command(database_url, tmp_path, "keys")
+    assert refused.returncode == 1
+    assert "stopped at 4 of the decisions log: unknown event type" in refused.stderr
+    assert "Traceback" not in refused.stderr

@@ -37,7 +37,7 @@ def flushes(draw: st.DrawFn) -> VerificationsCounted:
 
     starts = draw(st.sets(st.integers(1, rows - 1), max_size=3)) if rows > 1 else set()
     refused = sorted(draw(st.sets(st.integers(0, rows - 1)))) if rows else []
-    labels = st.fixed_dictionaries(
+    labels: st.SearchStrategy[Any] = st.fixed_dictionaries(
         {},
         optional={"tags": st.lists(TEXT, min_size=1, max_size=3), "model": TEXT, "resource": TEXT},
     )
