@@ -92,3 +92,7 @@ class AnalyticsUnavailable(ApplicationError):
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
         self.detail = detail
+
+
+class StreamUnreadable(Exception):
+    """A stream has an event that this version can't decode."""

@@ -7,8 +7,10 @@ import msgspec
 
 from application.allowances import allowance_id
 from application.deciding import API_KEY, Principal, load
+from application.errors import StreamUnreadable
 from application.ports import HistoryEntry, Ports
 from domain.errors import NotFound
+from domain.event import Recorded
 
 
 async def of_key(
@@ -56,7 +58,7 @@ def _may_read(principal: Principal, account_id: str) -> bool:
 async def _with_reasons(ports: Ports, entries: Sequence[HistoryEntry]) -> list[HistoryEntry]:
     """With the reasons, which are in the log only: those of an erased person can't be read."""
     streams = list({entry.stream for entry in entries})
-    read = await asyncio.gather(*(ports.store.read(each, personal=True) for each in streams))
+    read = await asyncio.gather(*(_stream(ports, each) for each in streams))
     reasons = {
         (stream, event.version): event.metadata.reason
         for stream, events in zip(streams, read, strict=True)
@@ -66,3 +68,10 @@ async def _with_reasons(ports: Ports, entries: Sequence[HistoryEntry]) -> list[H
         msgspec.structs.replace(entry, reason=reasons.get((entry.stream, entry.version)))
         for entry in entries
     ]
+
+
+async def _stream(ports: Ports, stream: str) -> list[Recorded]:
+    try:
+        return await ports.store.read(stream, personal=True)
+    except StreamUnreadable:
+        return []  # what is known of it is shown all the same

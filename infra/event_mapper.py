@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from application.errors import StreamUnreadable
 from domain.event import Event, Metadata, NewEvent, Recorded, personal_fields, stored_name
 from domain.events import CATALOGUE, Catalogue
 from infra.vault import seal, unseal
@@ -18,7 +19,7 @@ from infra.vault import seal, unseal
 _ENCODER = msgspec.json.Encoder()
 
 
-class CannotDecode(Exception):
+class CannotDecode(StreamUnreadable):
     """Bytes of the log that this process can't read."""
 
 

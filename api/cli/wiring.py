@@ -18,7 +18,8 @@ class Opened(Protocol):
 class Sheet(Protocol):
     """The answer to a query."""
 
-    columns: Sequence[LakeColumn]
+    @property
+    def columns(self) -> Sequence[LakeColumn]: ...
 
     def rows(self, most: int) -> list[list[Any]]: ...
 

@@ -26,8 +26,8 @@ log = structlog.get_logger()
 
 FAN_IN = 16
 SMALL_BYTES = 4 << 20
-SMALL_ROWS = 62_500
-"""A file from here on stays as it is. So one merge is a million rows at most, some seconds,
+SMALL_ROWS = 80_000
+"""A file from here on stays as it is. So one merge is 1.3 million rows at most, some seconds,
 and batches that come meanwhile are still shown in time."""
 REMOVE_AFTER_SECONDS = 300.0
 LOOK_SECONDS = 15.0

@@ -12,6 +12,7 @@ from infra.lake.engine import Engine
 from infra.lake.manifest import File
 from infra.lake.place import Place, PlaceUnavailable
 from infra.lake.spool import Spool
+from projections.lake.statements import Kind
 
 log = structlog.get_logger()
 
@@ -20,8 +21,8 @@ LONGEST_PAUSE_SECONDS = 15.0
 AT_ONCE = 16
 """So many files are put before the manifest says so."""
 
-PAGE = 500
-"""Events that are read at once."""
+PAGE: dict[Kind, int] = {"usage": 100, "events": 500}
+"""Events that are read at once: a batch ends with a page, and should not be much too large."""
 
 
 class Placing:
@@ -109,7 +110,8 @@ class Placing:
         """The file out of its log: the spool was lost, or is another machine's."""
         batch = Batch(file.kind, self._engine, self._spool.folder, "again")
         try:
-            async for step in self._hold.steps(after=file.first_position - 1, page=PAGE):
+            after, page = file.first_position - 1, PAGE[file.kind]
+            async for step in self._hold.steps(after=after, page=page):
                 for event in step.events:
                     if event.position <= file.last_position:
                         batch.add(event)

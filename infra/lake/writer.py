@@ -97,7 +97,8 @@ class LakeJob:
             self._kind, lake.place, lake.engine, spool, placing, lake.snapshots, self._merged
         )
         try:
-            async for step in hold.steps(page=PAGE, gather_seconds=self._gather_seconds):
+            page = PAGE[self._kind]
+            async for step in hold.steps(page=page, gather_seconds=self._gather_seconds):
                 for event in step.events:
                     batch.add(event)
                 if batch.full or (step.at_end and batch.rows):

@@ -17,8 +17,7 @@ from typing import Any
 import duckdb
 import pyarrow
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from api.cli.app import build
 from infra.analytics.local import LocalLake

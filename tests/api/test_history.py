@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from infra.followers.read_models import ReadModelJob
@@ -223,3 +224,23 @@ async def test_an_erased_reason_reads_as_null_and_the_rest_stays(
     house.ports.store._vault._open.clear()  # type: ignore[attr-defined]
     again = await history(client, headers, f"{path}/history", ended)
     assert again == [{**items[0], "reason": None}, *items[1:]]
+
+
+async def test_200_with_a_damaged_event_what_else_happened_is_still_told(
+    client: httpx.AsyncClient, people: People, following: str
+) -> None:
+    person = await people.register()
+    headers = await people.sign_in(person["email"])
+    key = await people.key(headers)
+    path = f"/v1/keys/{key['id']}"
+    renamed = await client.patch(path, json={"name": "other"}, headers=headers)
+    account = f"/v1/accounts/{person['id']}/history"
+    before = await history(client, headers, account, renamed)
+    async with await psycopg.AsyncConnection.connect(following) as connection:
+        damaged = await connection.execute(
+            "UPDATE tollhouse.decisions SET state = 'damaged' "
+            "WHERE originator_id = %s AND originator_version = 2",
+            (key["id"],),
+        )
+        assert damaged.rowcount == 1
+    assert await history(client, headers, account, None) == before

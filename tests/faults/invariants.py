@@ -93,7 +93,7 @@ def _commands(database_url: str, positions: Mapping[int, str]) -> list[str]:
             "SELECT notification_id, originator_id FROM decisions WHERE notification_id = ANY (%s)",
             (list(positions),),
         ).fetchall()
-    found = dict(rows)
+    found: dict[int, str] = dict(rows)
     return [
         f"I2: what was acknowledged at {position} is not there"
         for position, stream in positions.items()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -108,7 +109,7 @@ def test_work_that_dies_in_mid_batch_writes_nothing_twice(folder: Path, place: s
 
 def _stopped(nats: psutil.Process) -> Callable[[], None]:
     nats.suspend()
-    return nats.resume
+    return lambda: nats.resume()
 
 
 def _killed(nats: psutil.Process) -> Callable[[], None]:
@@ -172,7 +173,7 @@ def test_an_event_that_nobody_knows_stops_its_followers_and_nothing_else(folder:
         wait_for(lambda: _followers(up)["history"]["status"] == "stopped", 30, up.words)
         found = _followers(up)
         assert found["history"]["stopped_at"] == position
-        assert "unknown event type" in str(found["history"]["problem"])
+        assert "unknown event type" in found["history"]["problem"]
         assert found["keys"]["status"] == found["accounts"]["status"] == "ok"
         assert found["keys"]["position"] >= position
         assert up.run("followers").returncode == 1
@@ -205,7 +206,7 @@ def _poison(database: psycopg.Connection) -> int:
     return int(row[0])
 
 
-def _followers(up: Up) -> dict[str, dict[str, object]]:
+def _followers(up: Up) -> dict[str, dict[str, Any]]:
     done = up.run("followers", "--json")
     found = [json.loads(line) for line in done.stdout.splitlines()]
     return {each["name"]: each for each in found}

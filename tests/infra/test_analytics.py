@@ -449,7 +449,6 @@ async def test_a_query_process_that_dies_is_one_refusal(queries: SandboxedQuerie
 _ASKER = """
 import asyncio, sys
 from pathlib import Path
-from infra.analytics.engine import httpfs_path
 from infra.analytics.queries import SandboxedQueries
 assert not {"duckdb", "pyarrow"} & set(sys.modules)
 queries = SandboxedQueries(Path(sys.argv[1]) / "analytics.duckdb", sys.argv[1])
