@@ -345,6 +345,9 @@ class Wiring:
 
         return LocalLake(*lake_access(load_settings()))
 
+    def version(self) -> str:
+        return VERSION
+
     def refusals(self) -> tuple[type[Exception], ...]:
         """What is said in one sentence instead of with a traceback."""
         from application.errors import StoreUnavailable

@@ -92,13 +92,14 @@ def disclosed(event: Event) -> dict[str, Any]:
 
     Values are JSON types. Publication, the lake, histories and the command line show this.
     """
-    hidden = _hidden(type(event))
+    hidden = hidden_fields(type(event))
     facts: dict[str, Any] = msgspec.to_builtins(event)
     return {name: value for name, value in facts.items() if name not in hidden}
 
 
 @cache
-def _hidden(event_type: type[Event]) -> frozenset[str]:
+def hidden_fields(event_type: type[Event]) -> frozenset[str]:
+    """What `disclosed` leaves out: personal and internal fields, and the tag."""
     marked = (*_marked(event_type, "personal"), *_marked(event_type, "internal"))
     return frozenset(("type", *marked))
 

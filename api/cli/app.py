@@ -11,7 +11,18 @@ from typing import TypeVar
 
 import typer
 
-from api.cli import accounts, events, followers, keys, output, rebuild, running, sql, verification
+from api.cli import (
+    accounts,
+    documents,
+    events,
+    followers,
+    keys,
+    output,
+    rebuild,
+    running,
+    sql,
+    verification,
+)
 from api.cli.wiring import Wiring
 from application.deciding import OPERATOR, Context
 from application.errors import ApplicationError
@@ -51,7 +62,7 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
         add_completion=True,
     )
-    for commands in (running, verification, events, followers, rebuild, sql):
+    for commands in (running, verification, events, followers, rebuild, sql, documents):
         commands.register(app)
     app.add_typer(keys.app, name="keys")
     app.add_typer(accounts.app, name="accounts")

@@ -6,6 +6,7 @@ from litestar import Litestar, Request, Router
 from litestar.datastructures import State
 from litestar.types import ASGIApp
 
+from api import asyncapi
 from api.http.analytics import AnalyticsController
 from api.http.api_keys import ApiKeyController
 from api.http.auth import AuthController
@@ -70,7 +71,7 @@ def create_app(
         openapi_config=None,
         logging_config=None,
     )
-    for route in reference_routes(document(app, version)):
+    for route in reference_routes(document(app, version), asyncapi.document(version)):
         app.register(route)
     lane = VerifyLane(verifier, ports.directory, log_id)
     return Door(app, lane=lane, production=production, log_lane=log_lane)

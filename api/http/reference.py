@@ -33,9 +33,10 @@ _FOR_EVER = {"cache-control": "public, max-age=31536000, immutable", "vary": "ac
 _REVALIDATE = {"cache-control": "no-cache"}
 
 
-def reference_routes(document: bytes) -> list[HTTPRouteHandler]:
-    """Routes for `/docs` with its scripts, `/swagger` and `/redoc` (which lead there), and
-    `/openapi.json`, which answers `document` as it is. None of them is in the document itself."""
+def reference_routes(document: bytes, events: bytes) -> list[HTTPRouteHandler]:
+    """Routes for `/docs` with its scripts, `/swagger` and `/redoc` (which lead there), and for
+    `/openapi.json` and `/asyncapi.json`, which answer `document` and `events` as they are. None
+    of them is in the document itself."""
     page = (_ASSETS / "reference.html").read_bytes()
     start = (_ASSETS / "reference.js").read_bytes()
     scalar = (_ASSETS / f"scalar-api-reference-{SCALAR_VERSION}.js.gz").read_bytes()
@@ -64,7 +65,11 @@ def reference_routes(document: bytes) -> list[HTTPRouteHandler]:
     def openapi() -> Response[bytes]:
         return Response(document, media_type="application/json", headers=_REVALIDATE)
 
-    return [docs, docs_start, docs_scalar, elsewhere, openapi]
+    @get("/asyncapi.json", include_in_schema=False, sync_to_thread=False)
+    def asyncapi() -> Response[bytes]:
+        return Response(events, media_type="application/json", headers=_REVALIDATE)
+
+    return [docs, docs_start, docs_scalar, elsewhere, openapi, asyncapi]
 
 
 def _takes_gzip(accept_encoding: str) -> bool:

@@ -17,22 +17,34 @@ USER = "tollhouse"
 READER = "reader"
 READY_SECONDS = 30.0
 
-# Consumers of their own, and their acks; no stream can be changed, no fact forged.
+_STREAMS = ("TOLLHOUSE_EVENTS", "TOLLHOUSE_USAGE")
+
+# Consumers of their own on these streams, and their acks; no stream can be changed, no fact
+# forged. Nor may a reader listen on our subjects: it could then have a consumer deliver there,
+# and the streams would take the copies for facts.
 READER_PERMISSIONS = {
     "publish": {
         "allow": [
-            "$JS.API.INFO",
-            "$JS.API.STREAM.INFO.*",
-            "$JS.API.STREAM.NAMES",
-            "$JS.API.STREAM.LIST",
-            "$JS.API.STREAM.MSG.GET.*",
-            "$JS.API.DIRECT.GET.>",
-            "$JS.API.CONSUMER.>",
-            "$JS.ACK.>",
-            "$JS.FC.>",
+            *("$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.LIST"),
+            *(
+                subject.format(stream)
+                for stream in _STREAMS
+                for subject in (
+                    "$JS.API.STREAM.INFO.{}",
+                    "$JS.API.STREAM.MSG.GET.{}",
+                    "$JS.API.DIRECT.GET.{}",
+                    "$JS.API.DIRECT.GET.{}.>",
+                    "$JS.API.CONSUMER.*.{}",
+                    "$JS.API.CONSUMER.*.{}.>",
+                    "$JS.API.CONSUMER.DURABLE.CREATE.{}.*",
+                    "$JS.API.CONSUMER.MSG.NEXT.{}.*",
+                    "$JS.ACK.{}.>",
+                    "$JS.FC.{}.>",
+                )
+            ),
         ]
     },
-    "subscribe": {"allow": ["_INBOX.>", "tollhouse.evt.>", "tollhouse.usage"]},
+    "subscribe": {"allow": ["_INBOX.>"]},
 }
 
 

@@ -111,14 +111,14 @@ class Snapshots:
     async def publish(self, *, soon: bool = False) -> None:
         """Publish if there is something new, and not too often (unless `soon`). Trouble is
         logged once, and it is tried again: the snapshot that is there stays good."""
-        now = time.monotonic()
-        stale = self._base_stale and now >= self._base_again_at
-        copying = self._to_copy and now >= self._copied_at + COPY_EVERY_SECONDS
-        if self._publishing.locked() or (now < self._next_at and not soon):
-            return
-        if not (self._changed or stale or copying):
+        if not soon and (self._publishing.locked() or time.monotonic() < self._next_at):
             return
         async with self._publishing:
+            now = time.monotonic()
+            stale = self._base_stale and now >= self._base_again_at
+            copying = self._to_copy and now >= self._copied_at + COPY_EVERY_SECONDS
+            if not (self._changed or stale or copying):
+                return
             try:
                 if self._changed or stale:
                     self._changed = False

@@ -14,12 +14,13 @@ from api.http.reference import SCALAR_VERSION, reference_routes
 from api.http.security_headers import SecurityHeaders
 
 DOCUMENT = b'{"openapi": "3.1.0"}'
+EVENTS = b'{"asyncapi": "3.0.0"}'
 ASSETS = Path("api/http/assets")
 
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient[Any]]:
-    app = Litestar(reference_routes(DOCUMENT), openapi_config=None)
+    app = Litestar(reference_routes(DOCUMENT, EVENTS), openapi_config=None)
     with TestClient(app) as client:
         client.follow_redirects = False
         yield client
@@ -90,10 +91,13 @@ def test_the_names_that_people_try_lead_to_the_page(client: TestClient[Any], pat
     assert (reply.status_code, reply.headers["location"]) == (302, "/docs")
 
 
-def test_the_document_is_answered_as_it_is(client: TestClient[Any]) -> None:
-    assert client.get("/openapi.json").content == DOCUMENT
+def test_the_documents_are_answered_as_they_are(client: TestClient[Any]) -> None:
+    for path, document in (("/openapi.json", DOCUMENT), ("/asyncapi.json", EVENTS)):
+        reply = client.get(path)
+        assert reply.content == document
+        assert reply.headers["content-type"] == "application/json"
 
 
 def test_none_of_it_is_in_the_document() -> None:
-    app = Litestar(reference_routes(DOCUMENT))
+    app = Litestar(reference_routes(DOCUMENT, EVENTS))
     assert not app.openapi_schema.paths

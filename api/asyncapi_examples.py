@@ -1,0 +1,150 @@
+"""One event of each kind as it might be in a log, for the AsyncAPI document.
+
+The examples go through publication like any event, so what the document shows is what a
+consumer receives.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from domain.accounts import (
+    AccountRegistered,
+    AccountReinstated,
+    AccountSuspended,
+    EmailVerified,
+    PlanAssigned,
+    RoleGranted,
+)
+from domain.allowances import AllowanceLifted, AllowanceSet, Quota
+from domain.api_keys import (
+    ApiKeyExpirySet,
+    ApiKeyIssued,
+    ApiKeyLabelled,
+    ApiKeyPaused,
+    ApiKeyPermissionsSet,
+    ApiKeyRenamed,
+    ApiKeyResumed,
+    ApiKeyRevoked,
+)
+from domain.event import Event, Metadata, Recorded
+from domain.plans import Entitlements, PlanPublished
+from domain.sessions import SessionStarted
+from domain.verification import VerificationsCounted
+from projections.publication import Message, message
+
+LOG_ID = "log1a2b3c4d5e6f"
+_ACCOUNT = "acct_01kb2m8v4x7c9e1g3j5n6q8s0t"
+_KEY = "key_01kb2m9d2f4h6k8n0q2s4v6x8z"
+_ALLOWANCE = "alw_01kb2m9d5a7c9e1g3j5m7p9r1t"
+_SESSION = "sess_01kb2m9f1b3d5g7j9m1p3r5t7w"
+_PLAN = "plan_pro"
+_USAGE = "usage_01kb2m7a8c0e2g4j6m8p0r2t4w"
+_AT = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
+_AT_US = int(_AT.timestamp()) * 1_000_000
+
+_EVENTS: dict[str, tuple[Event, ...]] = {
+    _ACCOUNT: (
+        AccountRegistered(account_id=_ACCOUNT, username="ada", kind="business"),
+        EmailVerified(),
+        RoleGranted(role="admin"),
+        PlanAssigned(plan="pro"),
+        AccountSuspended(),
+        AccountReinstated(),
+    ),
+    _SESSION: (
+        SessionStarted(
+            session_id=_SESSION,
+            account_id=_ACCOUNT,
+            amr=("pwd",),
+            expires_at=_AT + timedelta(days=7),
+        ),
+    ),
+    _KEY: (
+        ApiKeyIssued(
+            key_id=_KEY,
+            account_id=_ACCOUNT,
+            name="deploy",
+            digest=b"",
+            pepper_id="",
+            hint="th_live_…wxyz",
+            permissions=("orders.read",),
+            expires_at=_AT + timedelta(days=365),
+            metadata={"team": "ops", "seats": 3},
+            tags=("blue",),
+        ),
+        ApiKeyRenamed(name="deploy, old"),
+        ApiKeyPermissionsSet(permissions=("orders.read", "orders.write")),
+        ApiKeyExpirySet(expires_at=_AT + timedelta(days=30)),
+        ApiKeyLabelled(metadata={"team": "web"}, tags=("green",), external_id="customer-8"),
+        ApiKeyPaused(),
+        ApiKeyResumed(),
+        ApiKeyRevoked(),
+    ),
+    _PLAN: (
+        PlanPublished(
+            name="pro",
+            tier="pro",
+            title="Pro",
+            entitlements=Entitlements(keys=50, quota=Quota(100_000, "day"), features=("sso",)),
+            self_service=True,
+        ),
+    ),
+    _ALLOWANCE: (
+        AllowanceSet(
+            allowance_id=_ALLOWANCE,
+            owner_id=_KEY,
+            account_id=_ACCOUNT,
+            scope="own",
+            limit=1_000,
+            period="month",
+            counter_id=17,
+        ),
+        AllowanceLifted(),
+    ),
+    _USAGE: (
+        VerificationsCounted(
+            instance=_USAGE,
+            at_us=[_AT_US, _AT_US + 250, _AT_US + 900],
+            judged_at=[(0, 41)],
+            keys=[_KEY],
+            accounts=[_ACCOUNT],
+            key=[0, -1, 0],
+            account=[0, -1, 0],
+            code=["VALID", "NOT_FOUND", "VALID"],
+            cost=[1, 1, 2],
+            takes=[0, 1, 1, 2, 1, 2],
+            counters=[17],
+            labels={"0": {"tags": ["eu"], "resource": "orders"}},
+            refused=[2],
+            refused_by=[1],
+        ),
+    ),
+}
+_PLACES = {
+    type(event): (stream, version)
+    for stream, events in _EVENTS.items()
+    for version, event in enumerate(events, 1)
+}
+
+
+def published(event_type: type[Event]) -> Message:
+    """The example of this event as it is published. KeyError where there is none yet."""
+    stream, version = _PLACES[event_type]
+    event = _EVENTS[stream][version - 1]
+    usage = isinstance(event, VerificationsCounted)
+    position = 1 + list(_PLACES).index(event_type)
+    return message(
+        Recorded(
+            position=position,
+            stream=stream,
+            version=version,
+            event=event,
+            metadata=Metadata(
+                at=_AT,
+                actor="verification" if usage else _ACCOUNT,
+                command_id="",
+                request_id=None if usage else "req_9b2f4c6d8e0a1b3c5d7e9f02",
+            ),
+            account_id=None if usage or stream == _PLAN else _ACCOUNT,
+        ),
+        f"{LOG_ID}u" if usage else LOG_ID,
+    )
