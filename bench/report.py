@@ -92,7 +92,7 @@ def show_streams(console: Console, found: Streams) -> None:
                 f"{each.rows / each.seconds:,.0f}",
                 f"{each.cpu_seconds:.1f}",
                 f"{each.pss_mib:.0f}",
-                f"{least:,}: {_word(rate >= least)}",
+                "none" if least == 0 else f"{least:,}: {_word(rate >= least)}",
             )
         console.print(table)
     live = found.live
@@ -119,6 +119,8 @@ def show_streams(console: Console, found: Streams) -> None:
 
 
 def _streams_aim(each: Drained) -> tuple[int, float]:
+    if each.follower == "key_uses":
+        return 0, 0.0
     if each.follower == "lake_usage":
         return 100_000, each.rows / each.seconds
     aim = 2_000 if each.rows > each.events else 20_000
