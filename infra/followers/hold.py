@@ -139,6 +139,14 @@ class Hold:
             async with self.advancing(position):
                 pass
 
+    async def commit_lazily(self) -> None:
+        """From now on a commit doesn't wait for the disk. A crash of Postgres may then undo the
+        last moves of the checkpoint, with the rows that were written with them: good for who
+        keeps nothing elsewhere, or can tell by it. It spares the disk that verification waits
+        for."""
+        async with answering(self._connection, STUCK_SECONDS):
+            await self._connection.execute("SET synchronous_commit = off")
+
     async def stop(self, poison: Poison) -> None:
         """Write down what stops this follower. The next move of the checkpoint clears it."""
         async with answering(self._connection, STUCK_SECONDS):

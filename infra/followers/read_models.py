@@ -39,6 +39,7 @@ class ReadModelJob:
     async def run(self, hold: Hold) -> None:
         """Apply step after step."""
         model = self._model
+        await hold.commit_lazily()
         steps = hold.steps(page=PAGE, gather_seconds=model.gather_seconds, nouns=model.nouns)
         async for step in steps:
             if step.position == hold.position:

@@ -21,7 +21,7 @@ LONGEST_PAUSE_SECONDS = 15.0
 AT_ONCE = 16
 """So many files are put before the manifest says so."""
 
-PAGE: dict[Kind, int] = {"usage": 250, "events": 500}
+PAGE: dict[Kind, int] = {"usage": 50, "events": 500}
 """Events that are read at once: a batch ends with a page, and should not be much too large."""
 
 

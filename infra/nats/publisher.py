@@ -87,6 +87,7 @@ class PublisherJob:
     async def run(self, hold: Hold) -> None:
         """Publish for ever. Raises only for what concerns the hold, and Poison."""
         pauses = _Pauses()
+        await hold.commit_lazily()  # the stream knows better
         while True:
             try:
                 async with _connected(self._nats_url) as client:
