@@ -80,7 +80,7 @@ def _write_day(
     writer.execute(
         f"""COPY (
             SELECT 'ver_{number}_' || key_id || i AS verification_id,
-                   TIMESTAMPTZ '{day:%Y-%m-%d} 12:00:00+00' + to_seconds(i) AS "at",
+                   TIMESTAMPTZ '{day:%Y-%m-%d} 12:00:00+00' + to_seconds(i) AS verified_at,
                    account_id, key_id,
                    CASE WHEN i % 2 = 0 THEN 'VALID' ELSE 'QUOTA_EXCEEDED' END AS outcome,
                    i % 2 = 0 AS valid, (CASE WHEN i % 2 = 0 THEN 3 ELSE 0 END)::BIGINT AS "cost",
@@ -91,7 +91,7 @@ def _write_day(
     )
     writer.execute(
         f"""COPY (
-            SELECT {number}::BIGINT AS "position", TIMESTAMPTZ '{day:%Y-%m-%d}' AS "at",
+            SELECT {number}::BIGINT AS "position", TIMESTAMPTZ '{day:%Y-%m-%d}' AS recorded_at,
                    'api_key.issued.v1' AS type, 'api_key' AS noun, 'issued' AS fact,
                    'key_ada1' AS stream, 1::BIGINT AS version, 'acct_ada' AS account_id,
                    'acct_ada' AS actor, NULL::VARCHAR AS request_id,

@@ -35,7 +35,7 @@ def usage_sql(wanted: UsageWanted) -> tuple[str, dict[str, str | None]]:
             SELECT {groups}, count(*) AS verifications, sum("cost")::BIGINT AS "cost"
             FROM verifications
             WHERE date BETWEEN $first_day::DATE AND $last_day::DATE
-              AND "at" >= $since::TIMESTAMPTZ AND "at" < $until::TIMESTAMPTZ {whose}
+              AND verified_at >= $since::TIMESTAMPTZ AND verified_at < $until::TIMESTAMPTZ {whose}
             GROUP BY {groups}
         )
         SELECT {shown}, counted.verifications, counted."cost"

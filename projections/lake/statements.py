@@ -22,12 +22,12 @@ KINDS: dict[Kind, Table] = {"usage": VERIFICATIONS, "events": EVENTS}
 # Everything that two rows can differ in, so that a batch that is written again has the same
 # bytes: same rows, same order, one thread.
 _ORDER: dict[Kind, str] = {
-    "usage": 'account_id, key_id, "at", "position", "row"',
-    "events": 'account_id, stream, "at", "position"',
+    "usage": 'account_id, key_id, verified_at, "position", "row"',
+    "events": 'account_id, stream, recorded_at, "position"',
 }
 
 _FLUSHES = """
-SELECT prefix || "row" AS verification_id, make_timestamptz(at_us) AS "at",
+SELECT prefix || "row" AS verification_id, make_timestamptz(at_us) AS verified_at,
        make_timestamp(at_us)::DATE AS date, accounts[a + 1] AS account_id,
        keys[k + 1] AS key_id, outcome, outcome = 'VALID' AS valid, "cost", tags, resource, model,
        judged_at, "position", "row"
@@ -46,8 +46,8 @@ SELECT prefix || "row" AS verification_id, make_timestamptz(at_us) AS "at",
 """
 
 _DECISIONS = """
-SELECT "position", make_timestamptz(at_us) AS "at", make_timestamp(at_us)::DATE AS date,
-       "type", noun, fact, stream, version, account_id, actor, request_id, data
+SELECT "position", make_timestamptz(at_us) AS recorded_at,
+       make_timestamp(at_us)::DATE AS date, "type", noun, fact, stream, version, account_id, actor, request_id, data
   FROM read_ndjson({source}, maximum_object_size = {longest}, columns = {{
        "position": 'BIGINT', at_us: 'BIGINT', "type": 'VARCHAR', noun: 'VARCHAR',
        fact: 'VARCHAR', stream: 'VARCHAR', version: 'BIGINT', account_id: 'VARCHAR',

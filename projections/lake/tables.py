@@ -39,7 +39,7 @@ VERIFICATIONS = Table(
     "Every verification that was counted, one row each.",
     (
         Column("verification_id", "VARCHAR", "The id of this verification; unique."),
-        Column("at", "TIMESTAMPTZ", "When it was asked, in UTC."),
+        Column("verified_at", "TIMESTAMPTZ", "When it was asked, in UTC."),
         _DATE,
         _ACCOUNT._replace(comment="The account that owns the key; NULL where it isn't known."),
         _KEY,
@@ -60,7 +60,7 @@ EVENTS = Table(
     "Every event of the decisions log, without personal fields.",
     (
         Column("position", "BIGINT", "The place in the decisions log; unique."),
-        Column("at", "TIMESTAMPTZ", "When it happened, in UTC."),
+        Column("recorded_at", "TIMESTAMPTZ", "When it was decided, in UTC."),
         _DATE,
         Column("type", "VARCHAR", "The stored name, as in api_key.revoked.v1."),
         Column("noun", "VARCHAR", "What it happened to, as in api_key."),

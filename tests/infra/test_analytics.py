@@ -175,7 +175,7 @@ async def test_csv_is_what_spreadsheets_read_and_no_formula(queries: SandboxedQu
 
 
 async def test_arrow_keeps_the_types(queries: SandboxedQueries) -> None:
-    sql = """SELECT key_id, "at", count(*) AS n FROM verifications GROUP BY ALL"""
+    sql = """SELECT key_id, verified_at, count(*) AS n FROM verifications GROUP BY ALL"""
     table = pyarrow.ipc.open_stream(await queries.query(sql, "arrow")).read_all()
     assert table.num_rows == 48
     assert [str(each) for each in table.schema.types] == [

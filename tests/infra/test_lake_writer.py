@@ -73,7 +73,9 @@ async def test_a_batch_that_spans_days_makes_a_file_a_day(
         for day in ("2025-01-25", "2026-03-01", "2026-03-02")
     }
     assert lake_agrees(database_url, tmp_path / "lake") == []
-    assert shown(tmp_path, 'SELECT count(*) FROM verifications WHERE date <> "at"::DATE') == [(0,)]
+    assert shown(
+        tmp_path, "SELECT count(*) FROM verifications WHERE date <> verified_at::DATE"
+    ) == [(0,)]
 
 
 async def test_only_retried_rows_make_no_file_and_do_not_hold_it_up(

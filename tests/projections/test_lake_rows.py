@@ -92,7 +92,7 @@ def expected(each: Recorded) -> list[dict[str, Any]]:
         rows.append(
             {
                 "verification_id": verification_id(each.stream, each.version, row),
-                "at": at,
+                "verified_at": at,
                 "date": at.date(),
                 "account_id": event.accounts[event.account[row]]
                 if event.account[row] >= 0
@@ -149,7 +149,7 @@ def test_a_decision_is_one_row_with_what_may_be_told(event: Event) -> None:
     name = event.__struct_config__.tag
     assert row == {
         "position": 7,
-        "at": METADATA.at,
+        "recorded_at": METADATA.at,
         "date": METADATA.at.date(),
         "type": name,
         "noun": str(name).split(".")[0],
@@ -181,7 +181,7 @@ def test_a_day_is_the_utc_day_whatever_the_zone_of_the_instant() -> None:
         assert line.days == {date(2026, 3, 1)}
         [row] = read_back("events", [line])
         assert row["date"] == date(2026, 3, 1)
-        assert row["at"] == at
+        assert row["recorded_at"] == at
 
 
 def test_files_have_the_columns_that_the_tables_promise() -> None:
