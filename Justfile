@@ -14,6 +14,10 @@ up *ARGS:
 test *ARGS:
     ./tollhouse test {{ if ARGS == "" { "tests" } else { ARGS } }}
 
+# Run the long tests, which `test` leaves out: the same faults at more places and more often
+test-long:
+    ./tollhouse test -m long -n 2 --dist loadfile
+
 # Run what CI runs: lint, format, types, imports, tests
 check:
     ./tollhouse test

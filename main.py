@@ -350,6 +350,8 @@ class Wiring:
 
     def refusals(self) -> tuple[type[Exception], ...]:
         """What is said in one sentence instead of with a traceback."""
+        from psycopg.errors import InsufficientPrivilege
+
         from application.errors import StoreUnavailable
         from infra.embedded import StartError
         from infra.followers.rebuild import RebuildRefused
@@ -361,6 +363,7 @@ class Wiring:
             StartError,
             SettingsError,
             MigrationError,
+            InsufficientPrivilege,
             RebuildRefused,
             StoreUnavailable,
             Unsealable,

@@ -302,8 +302,22 @@ class Verifier:
             except Exception:
                 log.exception("a flush can't be settled", version=batch.version)
                 break
+        if self._stopping:
+            self._give_up(batch, error)
+            return
         self._down = False
         log.info("counting goes on")
+
+    def _give_up(self, batch: Batch, error: StoreUnavailable) -> None:
+        """The process has to end, and nobody takes what waits: say how much that is."""
+        left = [batch, *self._full, self._open]
+        for each in left:
+            each.fail(error)
+        self._full.clear()
+        self._open = Batch(self._stream, self._open.version + 1)
+        rows = sum(len(each.code) for each in left)
+        self.rows_dropped += rows
+        log.error("usage lost: the process ends and counting is down", rows=rows)
 
     def _verdict(
         self,

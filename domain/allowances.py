@@ -6,12 +6,12 @@ table holds.
 """
 
 from datetime import UTC, datetime
-from typing import Literal, NamedTuple, assert_never
+from typing import Annotated, Literal, NamedTuple, assert_never
 
 import msgspec
 
 from domain.errors import InvalidCommand
-from domain.event import Event
+from domain.event import INTERNAL, Event
 
 Period = Literal["minute", "hour", "day", "week", "month", "lifetime"]
 Scope = Literal["own", "shared"]
@@ -45,7 +45,7 @@ class AllowanceSet(Event, frozen=True, tag="allowance.set.v1"):
     scope: Scope
     limit: int
     period: Period
-    counter_id: int
+    counter_id: Annotated[int, INTERNAL]
     rule_no: int = 1
 
 

@@ -62,7 +62,8 @@ LakeUrl = Annotated[
     str,
     Meta(
         pattern="^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?|[^:]+)$",
-        description="a folder, or an address such as s3://bucket/prefix",
+        description="a folder, or an address such as s3://bucket/prefix, whose bucket has a name "
+        "of 3 to 63 characters",
     ),
 ]
 Password = Annotated[str, Meta(description="some text", extra={"secret": True})]

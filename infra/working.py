@@ -2,8 +2,12 @@
 
 import asyncio
 import contextlib
+import os
 import signal
+import threading
 from collections.abc import Sequence
+
+import structlog
 
 from infra.embedded import StartError
 from infra.event_mapper import EventMapper
@@ -16,7 +20,10 @@ from infra.postgres.migrate import log_id_of
 from infra.settings import Settings
 from projections import READ_MODELS
 
+log = structlog.get_logger()
+
 DAY_SECONDS = 86_400.0
+GRACE_SECONDS = 5.0
 
 
 async def work(settings: Settings, url: str, nats_url: str, only: Sequence[str] = ()) -> None:
@@ -32,12 +39,27 @@ async def work(settings: Settings, url: str, nats_url: str, only: Sequence[str] 
     def take(name: str, log: Log) -> contextlib.AbstractAsyncContextManager[Hold]:
         return taken(url, name, log, mapper)
 
-    running = asyncio.gather(*(keep(jobs[name], take) for name in only or jobs))
+    names = list(only) or list(jobs)
+    log.info("work follows", followers=", ".join(names), unless="another process holds them")
+    running = asyncio.gather(*(keep(jobs[name], take) for name in names))
+    asked = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        asked.set()
+        running.cancel()
+        # All that follows survives a kill: whatever hangs now is not waited for.
+        last = threading.Timer(GRACE_SECONDS, os._exit, (0,))
+        last.daemon = True
+        last.start()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, running.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
+        loop.add_signal_handler(number, stop)
+    try:
         await running
+    except asyncio.CancelledError:
+        if not asked.is_set():
+            raise
 
 
 def jobs_of(settings: Settings, url: str, nats_url: str, log_id: str) -> list[Job]:

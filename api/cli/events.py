@@ -1,7 +1,8 @@
 """tail: watch decisions as they are made. events show: one event, and what it stops."""
 
+import re
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 import typer
@@ -12,6 +13,8 @@ from api.cli.running import Json
 from application.ports import Follower, Found, Ports, Unreadable
 from domain.event import Recorded, disclosed, stored_name
 
+LogName = Literal["decisions", "usage"]
+
 _COLOURS = {
     "account": "cyan",
     "session": "blue",
@@ -19,6 +22,7 @@ _COLOURS = {
     "allowance": "yellow",
     "plan": "magenta",
 }
+_POSITION = re.compile(r"(?:(log[0-9a-z]*?)(u?):)?([0-9]{1,18})")
 _ENDINGS = ("revoked", "suspended", "paused", "lifted")
 
 
@@ -57,35 +61,65 @@ def tail(
 
 def show(
     context: typer.Context,
-    position: Annotated[int, typer.Argument(min=1, help="Where in the log it is.")],
+    position: Annotated[
+        str, typer.Argument(help="Where in the log it is: 42, or log1a2b…:42 as HTTP and NATS say.")
+    ],
     log: Annotated[
-        Literal["decisions", "usage"], typer.Option(help="Which log: decisions or usage.")
-    ] = "decisions",
+        LogName | None,
+        typer.Option(help="Which log; decisions, unless the position says that it's of usage."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """One event with all that may be shown of it; of one that can't be read, why, and what it
     stops."""
-    found: Found | None = context.obj.wiring.event_at(log, position)
+    place = _place(position, log)
+    found: Found | None = context.obj.wiring.event_at(place.log, place.position)
     if found is None:
-        output.complain(f"there is no event at {position} of the {log} log.")
+        output.complain(f"there is no event at {place.position} of the {place.log} log.")
         raise typer.Exit(1)
 
-    async def use(ports: Ports) -> list[Follower]:
-        return [each for each in await ports.lookups.followers() if each.log == log]
+    async def use(ports: Ports) -> tuple[str, list[Follower]]:
+        return ports.store.log_id, await ports.lookups.followers()
 
-    stopped = [each for each in context.obj.act(use) if each.stopped_at == position]
+    log_id, followers = context.obj.act(use)
+    if place.log_id not in (None, log_id):
+        output.complain(f"{position} is of another installation: the log here is {log_id}.")
+        raise typer.Exit(1)
+    stopped = [
+        each for each in followers if (each.log, each.stopped_at) == (place.log, place.position)
+    ]
     if json:
         output.show_json({**_document(found.event), "stops": [each.name for each in stopped]})
     else:
         _explain(found, stopped)
 
 
+class _Place(NamedTuple):
+    """A position of a log; `log_id` is that of the installation, if it was named."""
+
+    log_id: str | None
+    log: LogName
+    position: int
+
+
+def _place(text: str, log: LogName | None) -> _Place:
+    """What `42` or `log1a2b…u:42` means. typer.BadParameter."""
+    found = _POSITION.fullmatch(text)
+    if found is None or not int(found[3]):
+        raise typer.BadParameter(f"{text} is not a position, as in 42.")
+    named: LogName | None = None
+    if found[1] is not None:
+        named = "usage" if found[2] else "decisions"
+    if named and log and named != log:
+        raise typer.BadParameter(f"{text} is a position of the {named} log, not of {log}.")
+    return _Place(found[1], named or log or "decisions", int(found[3]))
+
+
 def _explain(found: Found, stopped: Sequence[Follower]) -> None:
     event = found.event
     if isinstance(event, Recorded):
-        output.show_fields({**_document(event), "data": None})
-        for name, value in disclosed(event.event).items():
-            output.show_fields({f"  {name}": _short(value)})
+        data = {name: _short(value) for name, value in disclosed(event.event).items()}
+        output.show_fields({**_document(event), "data": data})
     else:
         output.show_fields(
             {

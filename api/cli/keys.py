@@ -94,7 +94,7 @@ def show(context: typer.Context, key_id: str, json: Json = False) -> None:
     if json:
         output.show_json(fields)
     else:
-        output.show_fields(fields | {"uses": None} | fields["uses"])
+        output.show_fields(fields)
 
 
 @app.command("revoke", epilog="Example: tollhouse keys revoke key_01… --reason 'found in a log'")

@@ -5,6 +5,7 @@ What a command answers goes to standard output; progress and errors go to standa
 
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -46,11 +47,33 @@ def show_json(value: object) -> None:
 
 
 def show_fields(fields: Mapping[str, Any]) -> None:
-    """One thing, a field a line."""
-    width = max(map(len, fields))
+    """One thing, a field a line; the fields of a field stand below its name, further in."""
+    lines: list[tuple[str, str | None]] = []
     for name, value in fields.items():
-        text = "-" if value in (None, "", (), [], {}) else str(value)
-        _out.print(f"[dim]{name.ljust(width)}[/dim]  {escape(text)}")
+        if isinstance(value, Mapping) and value:
+            lines.append((name, None))
+            lines += [(f"  {inner}", _text(each)) for inner, each in value.items()]
+        else:
+            lines.append((name, _text(value)))
+    width = max(len(name) for name, text in lines if text is not None)
+    for name, text in lines:
+        if text is None:
+            _out.print(f"[dim]{escape(name)}[/dim]")
+        else:
+            _out.print(f"[dim]{escape(name.ljust(width))}[/dim]  {escape(text)}")
+
+
+def _text(value: Any) -> str:
+    if value is None or value in ("", (), [], {}):
+        return "-"
+    if isinstance(value, datetime):
+        return str(msgspec.to_builtins(value))  # with the Z that answers over HTTP have
+    return str(value)
+
+
+def table_width() -> int | None:
+    """How wide a table may be; None in a file or a pipe, which have no edge."""
+    return _out.width if _out.is_terminal else None
 
 
 def coloured(text: str, colour: str) -> Text:
@@ -66,6 +89,11 @@ def show_text(line: str) -> None:
 def show_table(table: Table) -> None:
     """A table that was made elsewhere."""
     _out.print(table)
+
+
+def show_whole(table: Table, width: int) -> None:
+    """A table that was made elsewhere, so wide that nothing in it is cut."""
+    _out.print(table, width=width)
 
 
 def show_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -3,8 +3,9 @@
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Generic, Literal, TypeVar, get_args
 
@@ -13,6 +14,7 @@ import typer
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from api.cli import output
 from api.cli.running import Json
@@ -24,6 +26,8 @@ T = TypeVar("T")
 
 SHOWN_ROWS = 40
 COUNTED_ROWS = 100_000
+GAP = 2
+SHORT_TEXT, SHORT_NUMBER = 12, 20  # narrower than this, a column is left out instead
 QUIET_SECONDS = 1.0
 _LOOK_SECONDS = 0.1
 _GRACE_SECONDS = 1.0
@@ -188,16 +192,28 @@ def _show_progress(lake: Lake, asking: threading.Thread) -> None:
 
 
 def _show(sheet: Sheet, rows: list[list[Any]]) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in sheet.columns:
-        table.add_column(
-            f"{_printable(column.name)}\n[not bold dim]{_printable(column.type)}[/not bold dim]",
-            justify="right" if column.numeric else "left",
-            overflow="fold",
-        )
+    columns = [
+        [_steady(column.name), _steady(column.type, "not bold dim")] for column in sheet.columns
+    ]
     for row in rows[:SHOWN_ROWS]:
-        table.add_row(*map(_cell, row))
-    output.show_table(table)
+        for cells, value in zip(columns, row, strict=True):
+            cells.append(_cell(value))
+    natural = [max(cell.cell_len for cell in cells) for cells in columns]
+    least = [SHORT_NUMBER if column.numeric else SHORT_TEXT for column in sheet.columns]
+    widths = fitted(natural, least, output.table_width())
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
+    for column, cells, width in zip(sheet.columns, columns, widths, strict=False):
+        for cell in cells:
+            cell.truncate(width, overflow="ellipsis")
+        head = Text("\n").join(cells[:2])
+        table.add_column(head, justify="right" if column.numeric else "left", min_width=width)
+    for shown in zip(*(cells[2:] for cells in columns[: len(widths)]), strict=True):
+        table.add_row(*shown)
+    output.show_whole(table, sum(widths) + GAP * len(widths))
+    left_out = len(columns) - len(widths)
+    if left_out:
+        many = f"{left_out} more column{'s' if left_out > 1 else ''}"
+        output.show(f"[dim]… and {many}: --format csv shows all[/dim]")
     more = len(rows) - SHOWN_ROWS
     if more > 0:
         many = f"{more:,}" if more <= COUNTED_ROWS else f"more than {COUNTED_ROWS:,}"
@@ -206,21 +222,49 @@ def _show(sheet: Sheet, rows: list[list[Any]]) -> None:
         output.show("[dim]no rows[/dim]")
 
 
-def _cell(value: Any) -> str:
+def fitted(natural: Sequence[int], least: Sequence[int], most: int | None) -> list[int]:
+    """How wide to draw each column so that a line has `most` at most.
+
+    What is narrower than `least` stays as it is; the widest give way first. Columns at the end
+    that don't fit even so are left out, never the first one.
+    """
+    if most is None:
+        return list(natural)
+    floors = [min(pair) for pair in zip(natural, least, strict=True)]
+    count = max(1, sum(end - GAP <= most for end in accumulate(each + GAP for each in floors)))
+    room = most - GAP * (count - 1)
+    # The one bound for all that just fits: what is below it is whole.
+    bound = max(natural, default=0)
+    while bound > 1 and sum(_widths(natural, floors, bound)[:count]) > room:
+        bound -= 1
+    widths = _widths(natural, floors, bound)[:count]
+    return [min(each, room) for each in widths] if count == 1 else widths
+
+
+def _widths(natural: Sequence[int], floors: Sequence[int], bound: int) -> list[int]:
+    return [max(floor, min(each, bound)) for each, floor in zip(natural, floors, strict=True)]
+
+
+def _cell(value: Any) -> Text:
     if value is None:
-        return "[dim]null[/dim]"
+        return Text("null", "dim")
     if isinstance(value, str):
-        return _printable(value)
+        return _steady(value)
     if isinstance(value, bool):
-        return "true" if value else "false"
+        return Text("true" if value else "false")
     if isinstance(value, int):
-        return str(value)
-    return _printable(msgspec.json.encode(value).decode())
+        return Text(str(value))
+    return _steady(msgspec.json.encode(value).decode())
+
+
+def _steady(text: str, style: str = "") -> Text:
+    """Without what could steer a terminal: names of models and the like come from outside."""
+    return Text("".join(each if each.isprintable() else ascii(each)[1:-1] for each in text), style)
 
 
 def _printable(text: str) -> str:
-    """Without what could steer a terminal: names of models and the like come from outside."""
-    return escape("".join(each if each.isprintable() else ascii(each)[1:-1] for each in text))
+    """The same, for markup."""
+    return escape(_steady(text).plain)
 
 
 def _show_tables(tables: list[LakeTable] | Any, json: bool) -> None:
@@ -248,4 +292,6 @@ def _show_tables(tables: list[LakeTable] | Any, json: bool) -> None:
 def _complain(detail: str, hint: str | None) -> None:
     # DuckDB repeats the line of the query below its sentence.
     sentence = " ".join(detail.partition("\nLINE ")[0].split())
+    if not sentence.endswith((".", "!", "?")):
+        sentence += "."
     output.complain(f"{sentence} {hint}" if hint else sentence)

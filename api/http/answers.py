@@ -40,13 +40,14 @@ def instant(unix_seconds: float) -> datetime:
 
 
 def in_utc(given: datetime, param: str) -> datetime:
-    """An instant that a body gives, in UTC. HttpProblem without a time zone or after 9998.
+    """An instant that a body gives, in UTC. HttpProblem without a time zone or outside of
+    the years 2 to 9998.
 
-    Later ones can't be told as a date any more once rounding has moved them.
+    Others can't be told as a date any more once rounding or a time zone has moved them.
     """
     if given.tzinfo is None:
         detail = "An instant needs a time zone, as in 2030-01-31T00:00:00Z."
         raise HttpProblem("INVALID_REQUEST", detail, param=param)
     if not 2 <= given.year <= 9998:
-        raise HttpProblem("INVALID_REQUEST", "The year 9998 is the last one.", param=param)
+        raise HttpProblem("INVALID_REQUEST", "Years 2 to 9998.", param=param)
     return given.astimezone(UTC)

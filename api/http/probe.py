@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from api.http.health import Check, Checks, DirectoryCheck, FollowersCheck
 from application.ports import Follower
@@ -14,6 +14,8 @@ PATIENCE_SECONDS = 1.5
 
 class Asked(Protocol):
     """A database that can be asked whether it is there, and who follows its logs."""
+
+    async def ping(self) -> None: ...
 
     async def followers(self) -> list[Follower]: ...
 
@@ -42,10 +44,9 @@ class ProcessProbe:
         fresh = directory.fresh(self._max_staleness)
         closed = directory.closed()
         database, followers = await self._ask()
-        detail = f"{len(closed)} streams closed by unreadable events" if closed else None
         return Checks(
             database=database,
-            event_log=Check("ok" if fresh else "down", detail=detail),
+            event_log=Check("ok" if fresh else "down", detail=closed_streams(len(closed))),
             nats=Check("ok" if self._nats.connected else "down"),
             directory=DirectoryCheck(
                 status="ok" if fresh else "down",
@@ -60,15 +61,22 @@ class ProcessProbe:
 
     async def _ask(self) -> tuple[Check, list[Follower]]:
         started_at = time.monotonic()
-        asking = asyncio.ensure_future(self._database.followers())
+        asking = asyncio.gather(
+            self._database.ping(), self._database.followers(), return_exceptions=True
+        )
         # Not cancelled when it is late: a driver that is cancelled first asks the silent server
         # to cancel, too.
         done, _ = await asyncio.wait({asking}, timeout=PATIENCE_SECONDS)
         asking.add_done_callback(_forget)
-        if not done or asking.exception() is not None:
+        if not done:
+            return Check("down"), []
+        silence, followers = asking.result()
+        if silence is not None:
             return Check("down"), []
         latency_ms = round((time.monotonic() - started_at) * 1000, 2)
-        return Check("ok", latency_ms=latency_ms), asking.result()
+        # Who can't say who follows can serve all the same.
+        known = [] if isinstance(followers, BaseException) else followers
+        return Check("ok", latency_ms=latency_ms), known
 
 
 def following(followers: Sequence[Follower], prefix: str) -> FollowersCheck:
@@ -91,11 +99,22 @@ def _kind(name: str) -> str:
     return {"publish": "publisher", "lake": "lake"}.get(prefix, "projections")
 
 
+def closed_streams(streams: int) -> str | None:
+    """What there is to say of so many, and to do: they stay closed until a restart."""
+    if not streams:
+        return None
+    one = streams == 1
+    return (
+        f"{streams} {'stream' if one else 'streams'} closed by unreadable events; "
+        f"start serve again once {'it is' if one else 'they are'} mended"
+    )
+
+
 def _sentence(follower: Follower) -> str:
     if follower.status == "stopped":
         return f"{follower.name} is stopped at {follower.stopped_at}"
     return f"nobody runs {follower.name}"
 
 
-def _forget(asked: asyncio.Future[list[Follower]]) -> None:
+def _forget(asked: asyncio.Future[Any]) -> None:
     asked.exception()  # looked at, so that nobody is warned of it

@@ -243,10 +243,17 @@ async def placed(
     return await js.pull_subscribe_bind(consumer=durable, stream=stream), made, before
 
 
+async def note(error: Exception) -> None:
+    """What the connection has trouble with, in a line: the client's own way is a traceback."""
+    print(f"nats: {str(error) or repr(error)}", file=sys.stderr, flush=True)
+
+
 async def run(arguments: argparse.Namespace) -> None:
     """Follow both streams on one connection."""
     state = State(arguments.state)
-    connection = await nats.connect(arguments.nats, name=arguments.name, max_reconnect_attempts=-1)
+    connection = await nats.connect(
+        arguments.nats, name=arguments.name, max_reconnect_attempts=-1, error_cb=note
+    )
     options = {"once": arguments.once, "skip_missing": arguments.skip_missing}
     following = [
         asyncio.create_task(follow(connection, state, stream, arguments.name, **options))

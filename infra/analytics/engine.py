@@ -143,7 +143,7 @@ def one_select(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statem
         raise Refusal("invalid", "There is no statement in this.", "As in: SELECT 1")
     if _kinds(statements) == ["CREATE", "SELECT"] and not any(each.query for each in statements):
         # What DuckDB makes of a PIVOT that has to look for its columns first.
-        hint = "Name the values: PIVOT … ON outcome IN ('VALID', 'RATE_LIMITED')."
+        hint = "Name the values: PIVOT … ON outcome IN ('VALID', 'USAGE_EXCEEDED')."
         raise Refusal("refused", "A PIVOT whose columns aren't named creates a type.", hint)
     if len(statements) > 1:
         detail = f"One statement at a time, please: this is {len(statements)}."
@@ -154,7 +154,10 @@ def one_select(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statem
         kind = _explained(connection, statement.query)
     if kind != "SELECT":
         what = kind.replace("_", " ")
-        hint = "Only what reads is answered: SELECT, FROM, WITH, VALUES, DESCRIBE, SHOW, EXPLAIN."
+        hint = (
+            "Only what reads is answered: SELECT, FROM, WITH, VALUES, DESCRIBE, SUMMARIZE, SHOW, "
+            "EXPLAIN."
+        )
         raise Refusal("refused", f"This is {what}.", hint)
     if statement.named_parameters:
         raise Refusal("invalid", "Parameters have no values here.", "Write the values themselves.")

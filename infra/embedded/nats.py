@@ -130,6 +130,8 @@ def _write_config(path: Path, port: int, store: Path, passwords: dict[str, str])
     text = f"""\
 listen: "127.0.0.1:{port}"
 server_name: tollhouse
+# Enough for a flush of 50,000 verifications.
+max_payload: 8MB
 jetstream {{
   store_dir: {json.dumps(str(store), ensure_ascii=False)}
   # The default of 2 minutes loses acknowledged messages in a power cut.

@@ -124,9 +124,17 @@ class Hold:
         connection = self._connection
         async with answering(connection, STUCK_SECONDS), connection.transaction():
             moved = await connection.execute(
-                "UPDATE followers SET position = %s, seen_at = now(), stopped_at = NULL, "
-                "problem = NULL WHERE name = %s AND holder = %s AND position = %s",
-                (position, self.name, self._holder, self.position),
+                "UPDATE followers SET position = %(to)s, seen_at = now(), "
+                # What it is stopped by is over when it gets on, and not before.
+                "stopped_at = CASE WHEN position < %(to)s THEN NULL ELSE stopped_at END, "
+                "problem = CASE WHEN position < %(to)s THEN NULL ELSE problem END "
+                "WHERE name = %(name)s AND holder = %(holder)s AND position = %(at)s",
+                {
+                    "to": position,
+                    "name": self.name,
+                    "holder": self._holder,
+                    "at": self.position,
+                },
             )
             if moved.rowcount != 1:
                 raise Fenced(self.name)

@@ -92,7 +92,7 @@ def finished(
     part: Path, target: Path, kind: Kind, day: date, rows: int, path: str, level: int = 0
 ) -> File:
     """Give a Parquet file of the spool its name there, and say what it is."""
-    first, last = (int(each) for each in Path(path).stem.split("-"))
+    first, last = (int(each) for each in Path(path).stem.split("-")[:2])
     digest, size = hashlib.sha256(), 0
     with part.open("rb") as file:
         while chunk := file.read(1 << 20):

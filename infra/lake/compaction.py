@@ -111,6 +111,11 @@ class Compaction:
             if not self._merging.cancelled():
                 self._merging.exception()
 
+    async def abandon(self) -> None:
+        """The process ends: wait for the thread as long as a spool does."""
+        if self._merging is not None:
+            self._merging.cancel()
+
     def _merge(self, run: list[File]) -> tuple[list[File], File]:
         folder = self._spool.folder / "merging"
         folder.mkdir(exist_ok=True)
@@ -120,14 +125,14 @@ class Compaction:
                 fetched.append(self._place.fetch(file.path, folder))
             first = min(file.first_position for file in run)
             last = max(file.last_position for file in run)
-            path = path_of(self._kind, run[0].date, first, last)
+            level = max(file.level for file in run) + 1
+            path = path_of(self._kind, run[0].date, first, last, level)
             target = spooled(self._spool.folder, path)
             part = target.with_suffix(".part")
             statement = merge(self._kind, [str(each) for each in fetched], str(part))
             [(rows,)] = self._engine.run(statement)
             if rows != sum(file.rows for file in run):
                 raise RuntimeError(f"{path} would have {rows} rows: a source is not as written")
-            level = max(file.level for file in run) + 1
             return run, finished(part, target, self._kind, run[0].date, rows, path, level)
         finally:
             for source in fetched:

@@ -8,6 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from infra.lake.scratch import Scratch
+
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
@@ -18,12 +20,13 @@ IDLE_SECONDS = 30.0
 class Engine:
     """One in-memory database that every job of this process shares.
 
-    What it sorts and can't hold goes to `temporary`. Everything here blocks: call it from a
+    What it sorts and can't hold goes to `scratch`, which
+    no other process may share: DuckDB would crash. Everything here blocks: call it from a
     thread. One piece of work at a time, so that the memory limit is what one piece may take.
     """
 
-    def __init__(self, temporary: Path) -> None:
-        self._temporary = temporary
+    def __init__(self, scratch: Scratch) -> None:
+        self._scratch = scratch
         self._database: DuckDBPyConnection | None = None
         self._used_at = 0.0
         self._lock = threading.Lock()
@@ -63,14 +66,14 @@ class Engine:
     def _opened(self) -> "DuckDBPyConnection":
         import duckdb
 
-        self._temporary.mkdir(parents=True, exist_ok=True)
+        self._scratch.make()
         return duckdb.connect(
             ":memory:",
             config={
                 "threads": 1,
                 "memory_limit": MEMORY_LIMIT,
                 "preserve_insertion_order": False,
-                "temp_directory": str(self._temporary),
+                "temp_directory": str(self._scratch.folder / "sorting"),
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
             },

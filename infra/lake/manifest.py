@@ -1,6 +1,7 @@
 """The manifest: which files the lake has. Written by whoever holds the follower of their kind,
 in transactions that `Hold.advancing` fences."""
 
+import secrets
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
@@ -28,9 +29,14 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
 
 
-def path_of(kind: Kind, day: date, first: int, last: int) -> str:
-    """The name of a file under the lake's root: it says what is in it."""
-    return f"{kind}/date={day.isoformat()}/{first:012d}-{last:012d}.parquet"
+def path_of(kind: Kind, day: date, first: int, last: int, level: int = 0) -> str:
+    """The name of a file under the lake's root: it says what is in it.
+
+    A merged file gets a name that no other one ever had: when a merge that was given up is
+    removed, late, it can't hit a later merge of the same rows.
+    """
+    merged = f"-m{level}-{secrets.token_hex(4)}" if level else ""
+    return f"{kind}/date={day.isoformat()}/{first:012d}-{last:012d}{merged}.parquet"
 
 
 async def add(connection: psycopg.AsyncConnection, files: Sequence[File]) -> None:
@@ -72,6 +78,13 @@ async def forget(connection: psycopg.AsyncConnection, paths: Sequence[str]) -> N
 async def waiting(connection: psycopg.AsyncConnection, kind: Kind) -> list[File]:
     """What is named and not in place, in the order of the log; no merged files."""
     return await _files(connection, "kind = %s AND placed_at IS NULL AND level = 0", (kind,))
+
+
+async def shown(connection: psycopg.AsyncConnection, kind: Kind) -> list[File]:
+    """What a snapshot shows, by day and position."""
+    return await _files(
+        connection, "kind = %s AND placed_at IS NOT NULL AND replaced_at IS NULL", (kind,)
+    )
 
 
 async def small(

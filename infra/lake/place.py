@@ -10,16 +10,21 @@ import secrets
 import shutil
 import threading
 from base64 import b64encode
+from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 from urllib.parse import urlsplit
 
 from infra.lake.engine import httpfs_path
 from projections.lake.statements import Kind, quoted
 
 SNAPSHOT = "analytics.duckdb"
+OWNER = "log_id"
+"""Names the log whose lake this is: two installations would overwrite each other."""
 CONNECT_TIMEOUT_SECONDS = 3
 READ_TIMEOUT_SECONDS = 10
+HTTP_TIMEOUT_SECONDS = 5
 
 
 class PlaceUnavailable(Exception):
@@ -58,6 +63,14 @@ class Place(Protocol):
         """Keep a copy of the snapshot beside the files, if that is not where it is."""
         ...
 
+    def claim(self, log_id: str) -> str:
+        """The id of the log whose lake this is: this one from now on, if it was nobody's."""
+        ...
+
+    def missing(self, kind: Kind, names: Sequence[str]) -> set[str]:
+        """Those of these names of one kind that are not there."""
+        ...
+
     def tidy(self, kind: Kind) -> None:
         """Remove what a crash left half written. For whoever holds the follower of this kind:
         a writer that was replaced and still writes fails, and has nothing to lose."""
@@ -91,20 +104,9 @@ class FolderPlace:
 
     def put(self, name: str, file: Path, sha256: str) -> None:
         """Copy to a hidden name beside the target, flush, rename, flush the folder."""
-        target = self._root / name
-        part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with file.open("rb") as source, part.open("xb") as copy:
-                    shutil.copyfileobj(source, copy, 1 << 20)
-                    copy.flush()
-                    os.fsync(copy.fileno())
-                part.replace(target)
-            except BaseException:
-                part.unlink(missing_ok=True)
-                raise
-            sync_folder(target.parent)
+            with file.open("rb") as source:
+                self._write(name, source)
         except OSError as error:
             raise PlaceUnavailable(str(error)) from error
 
@@ -126,11 +128,48 @@ class FolderPlace:
     def copy_snapshot(self) -> None:
         """It is here."""
 
+    def claim(self, log_id: str) -> str:
+        """A small file at the root."""
+        owner = self._root / OWNER
+        try:
+            if not owner.exists():
+                self._write(OWNER, BytesIO(log_id.encode()))
+            return owner.read_text().strip()
+        except OSError as error:
+            raise PlaceUnavailable(str(error)) from error
+
+    def missing(self, kind: Kind, names: Sequence[str]) -> set[str]:
+        """Asked file by file: a folder that can't be read must not look empty."""
+        gone = set()
+        for name in names:
+            try:
+                (self._root / name).stat()
+            except FileNotFoundError:
+                gone.add(name)
+            except OSError as error:
+                raise PlaceUnavailable(str(error)) from error
+        return gone
+
     def tidy(self, kind: Kind) -> None:
         """Hidden parts."""
         for part in self._root.glob(f"{kind}/date=*/.*.part"):
             with contextlib.suppress(OSError):
                 part.unlink()
+
+    def _write(self, name: str, source: BinaryIO) -> None:
+        target = self._root / name
+        part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with part.open("xb") as copy:
+                shutil.copyfileobj(source, copy, 1 << 20)
+                copy.flush()
+                os.fsync(copy.fileno())
+            part.replace(target)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        sync_folder(target.parent)
 
 
 class S3Place:
@@ -204,6 +243,8 @@ class S3Place:
             options += [f"ENDPOINT {quoted(parts.netloc)}", "URL_STYLE 'path'", f"USE_SSL {secure}"]
         return [
             f"LOAD {quoted(str(httpfs_path()))}",
+            f"SET http_timeout = {HTTP_TIMEOUT_SECONDS}",  # to connect as well as to read
+            "SET http_retries = 1",
             f"CREATE OR REPLACE SECRET lake ({', '.join(options)})",
         ]
 
@@ -212,8 +253,38 @@ class S3Place:
         with self._snapshot.open("rb") as body, _unavailable():
             self._client().put_object(Bucket=self._bucket, Key=self._key(SNAPSHOT), Body=body)
 
+    def claim(self, log_id: str) -> str:
+        """A small object at the root. Two that begin in the same moment may both write it, and
+        the later one wins: the other finds out when it begins the next time."""
+        with _unavailable():
+            found = self._owner()
+            if found is None:
+                self._client().put_object(
+                    Bucket=self._bucket, Key=self._key(OWNER), Body=log_id.encode()
+                )
+                found = self._owner()
+            return found or ""
+
+    def missing(self, kind: Kind, names: Sequence[str]) -> set[str]:
+        """By a list of what there is."""
+        gone = {self._key(name): name for name in names}
+        with _unavailable():
+            pages = self._client().get_paginator("list_objects_v2")
+            for page in pages.paginate(Bucket=self._bucket, Prefix=self._key(f"{kind}/")):
+                for found in page.get("Contents", ()):
+                    gone.pop(found["Key"], None)
+        return set(gone.values())
+
     def tidy(self, kind: Kind) -> None:
         """A store shows whole objects only."""
+
+    def _owner(self) -> str | None:
+        try:
+            found = self._client().get_object(Bucket=self._bucket, Key=self._key(OWNER))
+        except self._client().exceptions.NoSuchKey:
+            return None
+        body: bytes = found["Body"].read()
+        return body.decode().strip()
 
     def _key(self, name: str) -> str:
         return f"{self._prefix}/{name}" if self._prefix else name

@@ -5,14 +5,14 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from infra.followers.hold import Hold
+from infra.followers.hold import Hold, Poison
 from infra.lake import manifest
-from infra.lake.batch import Batch, spooled
+from infra.lake.again import made_again
+from infra.lake.batch import spooled
 from infra.lake.engine import Engine
 from infra.lake.manifest import File
-from infra.lake.place import Place, PlaceUnavailable
+from infra.lake.place import OWNER, Place, PlaceUnavailable
 from infra.lake.spool import Spool
-from projections.lake.statements import Kind
 
 log = structlog.get_logger()
 
@@ -20,9 +20,6 @@ FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15.0
 AT_ONCE = 16
 """So many files are put before the manifest says so."""
-
-PAGE: dict[Kind, int] = {"usage": 50, "events": 500}
-"""Events that are read at once: a batch ends with a page, and should not be much too large."""
 
 
 class Placing:
@@ -36,6 +33,7 @@ class Placing:
         spool: Spool,
         waiting: Sequence[File],
         placed: Callable[[], None] | None,
+        log_id: str,
     ) -> None:
         self._hold = hold
         self._place = place
@@ -45,6 +43,9 @@ class Placing:
         self._placed = placed
         self._pause = 0.0
         self._again_at = 0.0
+        self._log_id = log_id
+        self.owned = False
+        """Whether the place is known to be ours. Before, nothing may be written there."""
 
     def add(self, files: Sequence[File]) -> None:
         """These are in the spool and named in the manifest."""
@@ -61,9 +62,14 @@ class Placing:
         return asyncio.get_running_loop().time() >= self._again_at
 
     async def place(self) -> bool:
-        """Put what waits, unless the place failed a moment ago. True if anything was put."""
+        """Put what waits, unless the place failed a moment ago. True if anything was put.
+
+        Raises Poison if another installation writes there.
+        """
         moved = False
-        while self._waiting and self.ready:
+        if not self.owned and self.ready:
+            await self._claim()
+        while self._waiting and self.owned and self.ready:
             done = []
             for file in self._waiting[:AT_ONCE]:
                 put = await self._put(file)
@@ -85,7 +91,7 @@ class Placing:
     async def _put(self, file: File) -> File | None:
         source = spooled(self._spool.folder, file.path)
         if not source.exists():
-            file = await self._made_again(file)
+            file = await made_again(self._hold, self._engine, self._spool, file)
         if await self.put(file):
             return file
         return None
@@ -96,30 +102,30 @@ class Placing:
         try:
             await asyncio.to_thread(self._place.put, file.path, source, file.sha256)
         except PlaceUnavailable as error:
-            if not self._pause:
-                log.warning("lake away", follower=self._hold.name, problem=str(error))
-            self._pause = min(max(self._pause * 2, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
-            self._again_at = asyncio.get_running_loop().time() + self._pause
+            self._away(error)
             return False
         if self._pause:
             log.info("lake back", follower=self._hold.name)
             self._pause = 0.0
         return True
 
-    async def _made_again(self, file: File) -> File:
-        """The file out of its log: the spool was lost, or is another machine's."""
-        batch = Batch(file.kind, self._engine, self._spool.folder, "again")
+    async def _claim(self) -> None:
+        """Find out whose the place is; ours, if it was nobody's."""
         try:
-            after, page = file.first_position - 1, PAGE[file.kind]
-            async for step in self._hold.steps(after=after, page=page):
-                for event in step.events:
-                    if event.position <= file.last_position:
-                        batch.add(event)
-                if step.position >= file.last_position or step.at_end:
-                    break
-            made = await self._spool.work(batch.write, file.date)
-        finally:
-            batch.close()
-        if [each.path for each in made] != [file.path]:
-            raise RuntimeError(f"the log no longer has the rows of {file.path}")
-        return made[0]
+            found = await asyncio.to_thread(self._place.claim, self._log_id)
+        except PlaceUnavailable as error:
+            self._away(error)
+            return
+        if found != self._log_id:
+            raise Poison(
+                self._hold.position,
+                f"the lake belongs to another installation: {self._place.address(OWNER)} says "
+                f"{found}, and the log here is {self._log_id}. Give each a LAKE_URL of its own",
+            )
+        self.owned = True
+
+    def _away(self, error: PlaceUnavailable) -> None:
+        if not self._pause:
+            log.warning("lake away", follower=self._hold.name, problem=str(error))
+        self._pause = min(max(self._pause * 2, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
+        self._again_at = asyncio.get_running_loop().time() + self._pause

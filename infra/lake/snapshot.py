@@ -21,6 +21,7 @@ import structlog
 from application.errors import StoreUnavailable
 from infra.lake.engine import Engine
 from infra.lake.place import Place, PlaceUnavailable, sync_folder
+from infra.lake.scratch import Scratch
 from infra.lake.spool import Spool
 from infra.postgres.connection import answering, connect
 from projections.lake.statements import KINDS, Kind, create, fill, quoted, views
@@ -30,6 +31,7 @@ log = structlog.get_logger()
 
 EVERY_SECONDS = 2.0
 COPY_EVERY_SECONDS = 30.0
+BASE = "base.duckdb"
 STUCK_SECONDS = 60.0
 STALE_SECONDS = 600.0
 DIMENSION_SHARE = 0.05
@@ -78,13 +80,14 @@ class Snapshots:
     """Publishes the snapshot for all lake jobs of this process."""
 
     def __init__(
-        self, database_url: str, log_id: str, place: Place, engine: Engine, spool: Spool
+        self, database_url: str, log_id: str, place: Place, engine: Engine, scratch: Scratch
     ) -> None:
         self._database_url = database_url
         self._log_id = log_id
         self._place = place
         self._engine = engine
-        self._spool = spool
+        self._scratch = scratch
+        self._spool = Spool(scratch.folder / "snapshot")
         self._publishing = asyncio.Lock()
         self._changed = True
         self._next_at = 0.0
@@ -96,10 +99,17 @@ class Snapshots:
         self._published: deque[tuple[float, datetime]] = deque()
         self._settled: datetime | None = None
         self._failing = False
+        self._doubted: set[Kind] = set()
 
     def changed(self) -> None:
         """The manifest is another."""
         self._changed = True
+
+    def doubted(self, kind: Kind) -> bool:
+        """Whether a snapshot failed, since this was asked last, as it would for a lost file."""
+        doubted = kind in self._doubted
+        self._doubted.discard(kind)
+        return doubted
 
     def settled(self, seconds: float) -> datetime | None:
         """Since then at the latest (by the database's clock) no snapshot was published that
@@ -128,6 +138,8 @@ class Snapshots:
                     await asyncio.to_thread(self._place.copy_snapshot)
             except Exception as error:
                 self._changed = True
+                if not isinstance(error, psycopg.Error | StoreUnavailable):
+                    self._doubted |= KINDS.keys()
                 if not isinstance(error, OUTAGES) or not self._failing:
                     log.warning("snapshot not published", problem=str(error).strip())
                 self._failing = True
@@ -137,7 +149,8 @@ class Snapshots:
                 self._next_at = time.monotonic() + EVERY_SECONDS
 
     async def _publish(self) -> None:
-        self._spool.folder.mkdir(parents=True, exist_ok=True)
+        await asyncio.to_thread(self._scratch.make)
+        self._spool.folder.mkdir(exist_ok=True)
         connection = await connect(self._database_url)
         try:
             # One at a time, wherever it runs: the manifest of an older one can't come later.
@@ -178,9 +191,10 @@ class Snapshots:
         self, connection: psycopg.AsyncConnection, decisions: int
     ) -> dict[str, Path]:
         """The dimension tables as CSV files in the spool; nothing if ours are good enough."""
-        if decisions == self._base_of:
+        there = (self._spool.folder / BASE).exists()
+        if there and decisions == self._base_of:
             return {}
-        if time.monotonic() < self._base_again_at:
+        if there and time.monotonic() < self._base_again_at:
             self._base_stale = True
             return {}
         tables = {}
@@ -198,7 +212,7 @@ class Snapshots:
 
     def _make_base(self, tables: dict[str, Path]) -> None:
         """The file that every snapshot begins as: the dimension tables."""
-        base = self._spool.folder / "base.duckdb"
+        base = self._spool.folder / BASE
         part = self._spool.folder / "base.part"
         part.unlink(missing_ok=True)
         statements = [line for table in (*DIMENSIONS, SNAPSHOT) for line in create(table)]
@@ -214,7 +228,7 @@ class Snapshots:
         _sweep(final.parent)
         part = final.with_name(f".analytics-{secrets.token_hex(6)}.part")
         try:
-            shutil.copyfile(self._spool.folder / "base.duckdb", part)
+            shutil.copyfile(self._spool.folder / BASE, part)
             row = f"now(), {shown.usage_position}, {shown.events_position}, {quoted(self._log_id)}"
             insert = f"INSERT INTO {SNAPSHOT.name} VALUES ({row})"  # noqa: S608
             opening = self._place.opening() if any(shown.files.values()) else []

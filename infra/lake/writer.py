@@ -7,16 +7,19 @@ from typing import Literal
 
 import structlog
 
-from infra.followers.hold import Hold, Log, Poison
+from infra.followers.hold import HEARTBEAT_SECONDS, STUCK_SECONDS, Hold, Log, Poison
 from infra.lake import manifest
+from infra.lake.again import PAGE
 from infra.lake.batch import Batch, spooled, swept
 from infra.lake.compaction import Compaction
 from infra.lake.engine import Engine
+from infra.lake.mending import Mending
 from infra.lake.place import Place
-from infra.lake.placing import PAGE, Placing
+from infra.lake.placing import Placing
+from infra.lake.scratch import Scratch
 from infra.lake.snapshot import Snapshots
 from infra.lake.spool import Spool
-from infra.postgres.connection import connect
+from infra.postgres.connection import answering, connect
 from projections.lake.statements import Kind
 
 log = structlog.get_logger()
@@ -40,9 +43,10 @@ class Lake:
         self.place = place
         self.database_url = database_url
         self.spool = data_dir.resolve() / "lake-spool"
-        self.engine = Engine(self.spool / "sorting")
-        spool = Spool(self.spool / "snapshot")
-        self.snapshots = Snapshots(database_url, log_id, place, self.engine, spool)
+        scratch = Scratch(self.spool)
+        self.log_id = log_id
+        self.engine = Engine(scratch)
+        self.snapshots = Snapshots(database_url, log_id, place, self.engine, scratch)
 
 
 class LakeJob:
@@ -96,6 +100,7 @@ class LakeJob:
         compaction = Compaction(
             self._kind, lake.place, lake.engine, spool, placing, lake.snapshots, self._merged
         )
+        mending = Mending(self._kind, lake.place, lake.engine, spool, placing, lake.snapshots)
         try:
             page = PAGE[self._kind]
             async for step in hold.steps(page=page, gather_seconds=self._gather_seconds):
@@ -104,15 +109,22 @@ class LakeJob:
                 if batch.full or (step.at_end and batch.rows):
                     await self._cut(hold, batch, placing)
                 await self._place(placing)
-                if step.at_end:
-                    await compaction.tick(hold)
-                await lake.snapshots.publish()
+                if placing.owned:
+                    if step.at_end:
+                        await compaction.tick(hold)
+                    await lake.snapshots.publish()
+                    await mending.tick(hold)
                 await asyncio.to_thread(lake.engine.close_if_idle)
         except Poison:
+            if not placing.owned:
+                raise
             # What came before it is good, and must not wait until somebody has mended it.
             await self._cut(hold, batch, placing)
             await self._place(placing)
             await lake.snapshots.publish(soon=True)
+            raise
+        except asyncio.CancelledError:
+            await compaction.abandon()
             raise
         finally:
             await compaction.close()
@@ -122,14 +134,15 @@ class LakeJob:
         lake, spool = self._lake, self._spool
         connection = await connect(lake.database_url)
         try:
-            waiting = await manifest.waiting(connection, self._kind)
+            async with answering(connection, STUCK_SECONDS):
+                waiting = await manifest.waiting(connection, self._kind)
         finally:
             await connection.close()
         keep = {spooled(spool.folder, file.path) for file in waiting}
         await spool.work(swept, spool.folder, keep)
         await asyncio.to_thread(lake.place.tidy, self._kind)
         lake.snapshots.changed()
-        return Placing(hold, lake.place, lake.engine, spool, waiting, self._placed)
+        return Placing(hold, lake.place, lake.engine, spool, waiting, self._placed, lake.log_id)
 
     async def _cut(self, hold: Hold, batch: Batch, placing: Placing) -> None:
         """The batch becomes files of the spool that the manifest names; the checkpoint moves.
@@ -140,7 +153,13 @@ class LakeJob:
             return
         if placing.waiting_bytes > self._spool_bytes:
             log.warning("lake spool full", follower=self.name, bytes=placing.waiting_bytes)
+            clock = asyncio.get_running_loop().time
+            beat_at = clock()
             while placing.waiting_bytes > self._spool_bytes:
+                if clock() >= beat_at:  # we are here, and still hold it
+                    beat_at = clock() + HEARTBEAT_SECONDS
+                    async with hold.advancing(hold.position):
+                        pass
                 await asyncio.sleep(FULL_POLL_SECONDS)
                 await self._place(placing)
         files = await self._spool.work(batch.write)

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +12,8 @@ import psycopg
 from infra.followers import Hold
 
 CLOCK_MARGIN_SHARE = 10
-CLOCK_MARGIN_MOST_US = 60_000_000
+CLOCK_MARGIN_LEAST_US = 60_000_000
+CLOCK_MARGIN_MOST_US = 2 * 3_600_000_000
 
 
 class _Event(msgspec.Struct):
@@ -62,14 +63,32 @@ class LogReader:
         )
         return row is not None
 
+    async def first_lost(self, gaps: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
+        """The first of these pairs of positions that the log has an event between; None if none.
+
+        One query for all of them, however many.
+        """
+        if not gaps:
+            return None
+        row = await self._row(
+            "SELECT low, high FROM unnest(%s::bigint[], %s::bigint[]) AS gaps (low, high) "
+            "WHERE EXISTS (SELECT FROM {} WHERE notification_id > low AND notification_id < high) "
+            "ORDER BY low LIMIT 1",
+            [low for low, _ in gaps],
+            [high for _, high in gaps],
+        )
+        return None if row is None else (int(row[0]), int(row[1]))
+
     async def recent_before(self, position: int, max_age_us: int) -> bool:
-        """Whether the event right before this one is surely younger than that."""
+        """Whether the event right before this one is surely younger than that.
+
+        Surely: NATS lets messages go by its own clock, which may not agree with ours.
+        """
         row = await self._row(
             "SELECT state FROM {} WHERE notification_id < %s ORDER BY notification_id DESC LIMIT 1",
             position,
         )
-        margin = min(max_age_us // CLOCK_MARGIN_SHARE, CLOCK_MARGIN_MOST_US)
-        return row is not None and _age_us(row[0]) < max_age_us - margin
+        return row is not None and _age_us(row[0]) < max_age_us - clock_margin_us(max_age_us)
 
     async def before_recent(self, max_age_us: int) -> int:
         """The position behind which everything is younger than that."""
@@ -89,7 +108,7 @@ class LogReader:
                 low = int(row[0])
         return low
 
-    async def _row(self, query: str, *values: int) -> tuple[Any, ...] | None:
+    async def _row(self, query: str, *values: int | list[int]) -> tuple[Any, ...] | None:
         cursor = await self._connection.execute(query.format(self._log).encode(), values)
         return await cursor.fetchone()
 
@@ -104,6 +123,11 @@ async def confirmed(hold: Hold, position: int) -> AsyncIterator[psycopg.AsyncCon
     async with hold.advancing(position) as connection:
         await connection.execute("SET LOCAL synchronous_commit = off")
         yield connection
+
+
+def clock_margin_us(max_age_us: int) -> int:
+    """How far apart clocks may be before an aged message is taken for a missing one."""
+    return max(CLOCK_MARGIN_LEAST_US, min(max_age_us // CLOCK_MARGIN_SHARE, CLOCK_MARGIN_MOST_US))
 
 
 def _age_us(state: bytes) -> float:

@@ -66,9 +66,8 @@ class Repair:
             if last is None:
                 raise Interrupted(f"{self._stream.name} changed while it was looked at")
             position = self._ours(last)
-            async with LogReader.opened(self._hold) as reader:
-                problem = await self._stray(last, position, reader)
-                missing = None if problem else await self._missing(state, reader)
+            problem = await self._stray(last, position)
+            missing = None if problem else await self._missing(state)
             if problem is not None:
                 log.warning(
                     "message taken out of the stream",
@@ -99,11 +98,14 @@ class Repair:
                 position = min(self._hold.position, recent)
         return Standing(position, state.last, None)
 
-    async def _stray(self, last: Stored, position: int | None, reader: LogReader) -> str | None:
+    async def _stray(self, last: Stored, position: int | None) -> str | None:
         """Why the last message has no place here; None if it has."""
+        # Whatever NATS is asked, it is asked outside of the transaction, which has little time.
+        before = await self._stream.at_or_before(last.sequence - 1) if position else None
+        async with LogReader.opened(self._hold) as reader:
+            event = None if position is None else await reader.identity(position)
         if position is None:
             return "it was not written by Tollhouse"
-        event = await reader.identity(position)
         if event is None:
             return f"the log has nothing at {position}"
         try:
@@ -112,7 +114,6 @@ class Repair:
             return "it was not written by Tollhouse"
         if event != (envelope.subject, envelope.streamversion):
             return f"the log has another event at {position}"
-        before = await self._stream.at_or_before(last.sequence - 1)
         earlier = before and self._ours(before)
         if earlier is not None and earlier >= position:
             return f"{position} was published before"
@@ -138,19 +139,24 @@ class Repair:
             "or delete the stream if that installation is gone",
         )
 
-    async def _missing(self, state: State, reader: LogReader) -> str | None:
+    async def _missing(self, state: State) -> str | None:
         """What the stream should hold before its last message and doesn't; None if it's whole."""
         if not state.complete or not state.messages:
             return None
         if self._whole == (state.created, state.first, state.deleted):
             return None
-        problem = await self._front(state, reader) or await self._holes(state, reader)
+        first = await self._stream.after(state.first - 1)
+        gaps = await self._gaps(state)
+        async with LogReader.opened(self._hold) as reader:
+            problem = await self._front(state, first, reader)
+            lost = None if problem else await reader.first_lost(gaps)
+        if lost is not None:
+            problem = f"something between {lost[0]} and {lost[1]} is missing"
         if problem is None:
             self._whole = (state.created, state.first, state.deleted)
         return problem
 
-    async def _front(self, state: State, reader: LogReader) -> str | None:
-        first = await self._stream.after(state.first - 1)
+    async def _front(self, state: State, first: Stored | None, reader: LogReader) -> str | None:
         position = first and self._ours(first)
         if position is None:
             return None  # it ages away, or is ours to judge as a hole
@@ -161,18 +167,19 @@ class Repair:
             return f"everything before {position} is missing"
         return None
 
-    async def _holes(self, state: State, reader: LogReader) -> str | None:
-        """Whether an event lies between two messages that have a hole between them."""
+    async def _gaps(self, state: State) -> list[tuple[int, int]]:
+        """The positions before and after each hole. There may be thousands: it takes its time."""
         if not state.deleted:
-            return None
+            return []
         holes = await self._stream.holes()
         firsts = holes[:1] + [after for before, after in pairwise(holes) if after != before + 1]
+        gaps = []
         for hole in firsts:
             before = await self._stream.at(hole - 1)
             after = await self._stream.after(hole)
             if before is None or after is None:
                 continue
             low, high = self._ours(before), self._ours(after)
-            if low is not None and high is not None and await reader.any_between(low, high):
-                return f"something between {low} and {high} is missing"
-        return None
+            if low is not None and high is not None:
+                gaps.append((low, high))
+        return gaps

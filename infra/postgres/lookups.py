@@ -19,16 +19,24 @@ _ACCOUNT = msgspec.json.Decoder(Account)
 _API_KEY = msgspec.json.Decoder(ApiKey)
 PATIENCE_SECONDS = 2.0
 
+# The lake has what is in its place, not what waits in the spool: that counts as behind.
 _FOLLOWERS = """
-SELECT name, log, position,
-       CASE log WHEN 'usage'
-       THEN (SELECT count(*) FROM (SELECT FROM usage WHERE notification_id > position LIMIT %s) _)
-       ELSE (SELECT count(*) FROM (SELECT FROM decisions WHERE notification_id > position
-                                   LIMIT %s) _) END,
-       extract(epoch FROM now() - seen_at)::float8,
-       extract(epoch FROM now() - caught_up_at)::float8,
-       stopped_at, problem
-  FROM followers ORDER BY log, name
+SELECT f.name, f.log, reached.position,
+       CASE f.log WHEN 'usage'
+       THEN (SELECT count(*) FROM (SELECT FROM usage
+              WHERE notification_id > reached.position LIMIT %s) _)
+       ELSE (SELECT count(*) FROM (SELECT FROM decisions
+              WHERE notification_id > reached.position LIMIT %s) _) END,
+       extract(epoch FROM now() - f.seen_at)::float8,
+       extract(epoch FROM now() - least(f.caught_up_at, waiting.since))::float8,
+       f.stopped_at, f.problem
+  FROM followers f
+  LEFT JOIN (SELECT 'lake_' || kind AS name, min(first_position) AS first,
+                    min(written_at) AS since
+               FROM lake_files WHERE placed_at IS NULL AND level = 0 GROUP BY kind) waiting
+    ON waiting.name = f.name
+ CROSS JOIN LATERAL (SELECT least(f.position, waiting.first - 1) AS position) reached
+ ORDER BY f.log, f.name
 """
 
 
@@ -53,6 +61,10 @@ class PostgresLookups:
     async def close(self) -> None:
         """Return the connections."""
         await self._pool.close(timeout=1.0)
+
+    async def ping(self) -> None:
+        """Raises StoreUnavailable when Postgres does not answer."""
+        await self.rows("SELECT 1", ())
 
     async def claim_holder(self, kind: str, digests: Sequence[bytes]) -> str | None:
         """The account that holds a claim under one of these digests."""
@@ -124,6 +136,9 @@ class PostgresLookups:
                     return await cursor.fetchall()
             except PoolTimeout as error:
                 raise StoreUnavailable("Postgres does not answer") from error
+            except psycopg.errors.InsufficientPrivilege as error:
+                hint = "the grants that a serving role needs are in docs/operations.md"
+                raise StoreUnavailable(f"{str(error).strip()}: {hint}") from error
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                 broken = error
                 if time.monotonic() > deadline:

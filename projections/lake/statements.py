@@ -47,7 +47,8 @@ SELECT prefix || "row" AS verification_id, make_timestamptz(at_us) AS verified_a
 
 _DECISIONS = """
 SELECT "position", make_timestamptz(at_us) AS recorded_at,
-       make_timestamp(at_us)::DATE AS date, "type", noun, fact, stream, version, account_id, actor, request_id, data
+       make_timestamp(at_us)::DATE AS date, "type", noun, fact, stream, version, account_id,
+       actor, request_id, data
   FROM read_ndjson({source}, maximum_object_size = {longest}, columns = {{
        "position": 'BIGINT', at_us: 'BIGINT', "type": 'VARCHAR', noun: 'VARCHAR',
        fact: 'VARCHAR', stream: 'VARCHAR', version: 'BIGINT', account_id: 'VARCHAR',

@@ -353,6 +353,24 @@ async def test_400_usage_names_the_parameter(
     refused(reply, 400, "INVALID_REQUEST", param)
 
 
+async def test_400_usage_with_a_misspelt_parameter_is_not_everybodys(
+    client: httpx.AsyncClient, people: People
+) -> None:
+    params = {**ALL_DAYS, "acount_id": "acct_01kamzq3v0b6f7n8w9x2y4z5ac"}
+    reply = await client.get(USAGE, params=params, headers=await people.staff())
+    refused(reply, 400, "INVALID_REQUEST", "acount_id")
+    assert "account_id" in reply.json()["hint"]
+
+
+@pytest.mark.parametrize("since", ["0001-01-01", "9999-01-01"])
+async def test_400_usage_of_a_year_that_is_none_says_which_are(
+    client: httpx.AsyncClient, people: People, since: str
+) -> None:
+    reply = await client.get(USAGE, params={"since": since}, headers=await people.user())
+    refused(reply, 400, "INVALID_REQUEST", "since")
+    assert reply.json()["detail"] == "Years 2 to 9998."
+
+
 async def test_400_usage_from_late_to_early(client: httpx.AsyncClient, people: People) -> None:
     params = {"since": "2026-03-04", "until": "2026-03-04"}
     reply = await client.get(USAGE, params=params, headers=await people.user())

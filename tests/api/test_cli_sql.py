@@ -1,5 +1,6 @@
 """`tollhouse sql`: tables for people, all rows for programs, one sentence for what goes wrong."""
 
+import contextlib
 import csv
 import io
 import json
@@ -20,6 +21,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from api.cli.app import build
+from api.cli.sql import fitted
 from infra.analytics.local import LocalLake
 from tests.analytics_lake import write_lake
 
@@ -80,6 +82,45 @@ def test_a_table_shows_forty_rows_and_says_how_many_more(root: Path) -> None:
     lines = run(root, "SELECT range AS n FROM range(1000000000)").stdout.splitlines()
     assert lines[-1] == "… and more than 100,000 more: --format csv shows all"
     assert run(root, "SELECT 1 AS n WHERE false").stdout.splitlines()[-1] == "no rows"
+
+
+def test_a_wide_table_is_cut_to_the_terminal_and_says_what_it_left_out(root: Path) -> None:
+    shown = _on_a_terminal(root, "FROM verifications LIMIT 3")
+    lines = shown.splitlines()
+    assert len(lines) == 2 + 3 + 1
+    assert all(len(line) <= 80 for line in lines)
+    assert "…" in lines[2]
+    names = lines[0].split()
+    assert names[0].startswith("verif")
+    assert lines[-1] == f"… and {14 - len(names)} more columns: --format csv shows all"
+    whole = _on_a_terminal(root, f"SELECT '{'x' * 100}' AS long, 12345678901 AS n")
+    assert "x" * 60 in whole and "x…" in whole
+    assert "12345678901" in whole
+    assert "more column" not in whole
+
+
+def test_a_wide_table_in_a_pipe_is_whole(root: Path) -> None:
+    shown = run(root, f"SELECT '{'x' * 1000}' AS long, repeat('é', 300) AS other").stdout
+    assert "x" * 1000 + "  " + "é" * 300 in shown
+
+
+@pytest.mark.parametrize(
+    ("natural", "most", "widths"),
+    [
+        ([5, 5], 80, [5, 5]),
+        ([5, 500], 80, [5, 73]),
+        ([60, 60], 80, [39, 39]),
+        ([500], 80, [80]),
+        ([30] * 20, 80, [14] * 5),
+        ([500], 5, [5]),
+        ([5, 500], None, [5, 500]),
+        ([], 80, []),
+    ],
+)
+def test_the_widest_columns_give_way_first(
+    natural: list[int], most: int | None, widths: list[int]
+) -> None:
+    assert fitted(natural, [12] * len(natural), most) == widths
 
 
 def test_what_callers_named_can_not_steer_the_terminal(root: Path) -> None:
@@ -146,6 +187,7 @@ def test_without_a_query_it_lists_what_there_is(root: Path) -> None:
         ("FROM read_text('/etc/passwd')", "Permission Error"),
         ("SELECT 1 / 'x'", "Conversion Error"),
         ("", "no statement"),
+        ("FROM read_text('/etc/passwd')", "configuration. A query reads"),
     ],
 )
 def test_what_goes_wrong_is_one_sentence(
@@ -223,6 +265,26 @@ def test_who_has_read_enough_ends_it_quietly(root: Path) -> None:
     assert process.stderr.read() == b""
     assert process.wait(20) == 0
     process.stderr.close()
+
+
+def _on_a_terminal(root: Path, sql: str) -> str:
+    """What it draws on 80 columns, without colours."""
+    ours, theirs = pty.openpty()
+    argv = [sys.executable, "-c", _PROGRAM, str(root), "sql", sql]
+    environment = {**os.environ, "TERM": "dumb", "COLUMNS": "80", "NO_COLOR": "1"}
+    process = subprocess.Popen(argv, stdout=theirs, stderr=subprocess.PIPE, env=environment)
+    os.close(theirs)
+    said = b""
+    try:
+        with contextlib.suppress(OSError):  # so a terminal says that nobody writes any more
+            while more := os.read(ours, 4096):
+                said += more
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.communicate()
+        os.close(ours)
+    return said.decode()
 
 
 def _read_until(terminal: int, word: bytes) -> bytes:

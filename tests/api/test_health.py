@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from api.http.health import Check, FollowersCheck
-from api.http.probe import following
+from api.http.probe import closed_streams, following
 from application.ports import Follower
 from tests.api.conftest import FixedProbe
 
@@ -104,3 +104,11 @@ async def test_health_says_what_runs_and_since_when(client: httpx.AsyncClient) -
     assert set(body["checks"]) == parts
     assert body["checks"]["publisher"]["lag"] == {"publish_usage": 0}
     assert set(body["checks"]["directory"]) >= {"position", "staleness_ms", "keys", "accounts"}
+
+
+def test_closed_streams_are_counted_and_say_what_to_do() -> None:
+    assert closed_streams(0) is None
+    one, two = closed_streams(1), closed_streams(2)
+    assert one is not None and one.startswith("1 stream closed by")
+    assert two is not None and two.startswith("2 streams closed by")
+    assert "start serve again" in one and "start serve again" in two

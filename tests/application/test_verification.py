@@ -435,3 +435,20 @@ async def test_what_waits_is_bounded_and_what_is_dropped_is_counted(
     gate.usage.open.set()
     await until(lambda: sum(len(each.code) for each in gate.usage.events) == 60 - dropped)
     assert (await gate.verify(gate.key(limit=5))).valid
+
+
+async def test_a_stop_without_a_store_is_not_waited_for_batch_by_batch(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("application.batches.MAX_ROWS", 10)
+    key = gate.key()
+    gate.usage.open.clear()
+    for _ in range(55):
+        await gate.verify(key)
+    gate.usage.down = True
+    gate.usage.open.set()
+    await asyncio.wait_for(gate.verifier.close(), 5)
+    assert gate.running is not None
+    await asyncio.wait_for(gate.running, 5)
+    assert gate.usage.asked <= 3
+    assert sum(len(each.code) for each in gate.usage.events) + gate.verifier.rows_dropped == 55

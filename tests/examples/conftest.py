@@ -19,6 +19,19 @@ import pytest
 from tests.examples.logs import Totals
 from tests.infra.compose_nats import ComposeNats
 
+# Both examples are killed and counted in every run; of the rest Node has its turn in the long one.
+ALWAYS_ON_NODE = ("is_killed_at_any_point", "count_once_and_say")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave most of Node's share of the same tests to `-m long`."""
+    for item in items:
+        mine = item.path.parent == Path(__file__).parent
+        if mine and "[node" in item.name and not any(n in item.name for n in ALWAYS_ON_NODE):
+            item.add_marker(pytest.mark.long)
+
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 

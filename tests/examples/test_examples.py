@@ -2,11 +2,14 @@
 
 import asyncio
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from examples.python.consumer import Gap, State, Stop
+from infra.embedded.place import free_port
 from tests.examples.conftest import Consumer, from_sqlite
 from tests.examples.logs import LOG, USAGE, Message, Publisher, events, totals, usage
 from tests.infra.compose_nats import ComposeNats
@@ -317,3 +320,18 @@ def take(state: State, message: Message) -> str | None:
     headers = message.headers
     previous = headers.get("Nats-Expected-Last-Msg-Id")
     return state.apply(message.stream, ("", 0), headers["Nats-Msg-Id"], previous, message.body)
+
+
+def test_the_python_example_says_in_a_line_that_nats_is_away(tmp_path: Path) -> None:
+    away = f"nats://reader:x@127.0.0.1:{free_port()}"
+    program = Path(__file__).parents[2] / "examples/python/consumer.py"
+    argv = [sys.executable, str(program), "--nats", away, "--state", str(tmp_path / "state")]
+    process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    try:
+        said = [process.stderr.readline() for _ in range(2)]
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+    assert all(line.startswith("nats: ") and "Connect" in line for line in said), said

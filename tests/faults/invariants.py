@@ -27,6 +27,10 @@ from tests.faults.published import violations as published_violations
 from tests.faults.replayed import disagreements
 
 PATIENCE_SECONDS = 60.0
+FOLLOWERS = {
+    *("accounts", "keys", "history", "key_uses", "publish_events", "publish_usage"),
+    *("lake_events", "lake_usage"),
+}
 
 
 def violations(
@@ -35,18 +39,21 @@ def violations(
     lake: Path,
     *,
     valid_by_key: Mapping[str, int] | None = None,
+    asked_by_key: Mapping[str, int] | None = None,
     positions: Mapping[int, str] | None = None,
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> list[str]:
     """What is broken, a sentence each; waits until every follower is at the end of its log.
 
-    `valid_by_key`: so many verifications of each key were answered VALID, at least. `positions`:
-    the commands that were acknowledged, as their position and the stream that it is of.
+    `valid_by_key`: so many verifications of each key were answered VALID, at least;
+    `asked_by_key`: so many were asked, at most. `positions`: the commands that were acknowledged,
+    as their position and the stream that it is of.
     """
     behind = caught_up(database_url, patience_seconds)
     return [
         *(f"{name} does not get to the end of its log" for name in behind),
-        *_counters(database_url, valid_by_key or {}),
+        *_stopped(database_url),
+        *_counters(database_url, valid_by_key or {}, asked_by_key or {}),
         *_commands(database_url, positions or {}),
         *asyncio.run(_followed(database_url, nats_url)),
         *_lake_whole(database_url, lake, patience_seconds),
@@ -69,7 +76,19 @@ def caught_up(database_url: str, patience_seconds: float = PATIENCE_SECONDS) -> 
         time.sleep(0.1)
 
 
-def _counters(database_url: str, valid_by_key: Mapping[str, int]) -> list[str]:
+def _stopped(database_url: str) -> list[str]:
+    with psycopg.connect(conninfo(database_url)) as connection:
+        rows = connection.execute("SELECT name, problem FROM followers").fetchall()
+    missing = FOLLOWERS - {row[0] for row in rows}
+    return [
+        *(f"{name} is stopped: {problem}" for name, problem in rows if problem is not None),
+        *(f"{name} has never followed" for name in missing),
+    ]
+
+
+def _counters(
+    database_url: str, valid_by_key: Mapping[str, int], asked_by_key: Mapping[str, int]
+) -> list[str]:
     with psycopg.connect(conninfo(database_url)) as connection:
         over = connection.execute(
             "SELECT counter_id, used, limit_amount FROM counters WHERE used > limit_amount"
@@ -78,6 +97,12 @@ def _counters(database_url: str, valid_by_key: Mapping[str, int]) -> list[str]:
     problems = [f"I1: counter {row[0]} has used {row[1]} of {row[2]}" for row in over]
     if counted.disagreeing:
         problems.append(f"I1: {counted.disagreeing} counters differ from the usage log")
+    for key_id, asked in asked_by_key.items():
+        if counted.valid_by_key[key_id] > asked:
+            problems.append(
+                f"I3: {key_id} was asked about {asked} times, and counted "
+                f"{counted.valid_by_key[key_id]} times"
+            )
     for key_id, answered in valid_by_key.items():
         if counted.valid_by_key[key_id] < answered:
             problems.append(
@@ -93,7 +118,22 @@ def _commands(database_url: str, positions: Mapping[int, str]) -> list[str]:
             "SELECT notification_id, originator_id FROM decisions WHERE notification_id = ANY (%s)",
             (list(positions),),
         ).fetchall()
+        twice = connection.execute(
+            "SELECT convert_from(state, 'UTF8')::jsonb #>> '{metadata,command_id}' AS command, "
+            "count(DISTINCT at) FROM (SELECT *, xmin::text AS at FROM decisions) AS d "
+            # A start is one command that makes several things, each in a transaction.
+            "GROUP BY 1 HAVING count(DISTINCT at) > 1 "
+            "AND (min(convert_from(state, 'UTF8')::jsonb #>> '{metadata,command_id}')) "
+            "NOT LIKE 'start-%'"
+        ).fetchall()
     found: dict[int, str] = dict(rows)
+    return [
+        *(f"I2: command {command} was carried out {times} times" for command, times in twice),
+        *_not_there(found, positions),
+    ]
+
+
+def _not_there(found: Mapping[int, str], positions: Mapping[int, str]) -> list[str]:
     return [
         f"I2: what was acknowledged at {position} is not there"
         for position, stream in positions.items()

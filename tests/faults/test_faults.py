@@ -22,13 +22,6 @@ from tests.faults.running import ADMIN, ROOT, SERVICE_KEY, Up, issue_key, verify
 RECOVERY_SECONDS = 5
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    for each in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        os.chmod(each, 0o755)
-    return tmp_path / "data"
-
-
 def test_postgres_killed_refuses_what_it_must_count_and_recovers_alone(folder: Path) -> None:
     with Up(folder, DIRECTORY_MAX_STALENESS_MS="1000") as up, up.client() as client:
         metered = issue_key(client, quota={"limit": 1000, "period": "lifetime"})
@@ -106,6 +99,8 @@ def test_64_at_once_on_50_left_are_50(folder: Path, processes: str) -> None:
     with Up(folder, SERVE_PROCESSES=processes) as up:
         with up.client() as client:
             key = issue_key(client, quota={"limit": 50, "period": "lifetime"})
+        # Each process has to have followed the log so far: until then it knows no such key.
+        wait_for(lambda: _known_everywhere(up, key), 5)
         codes = _at_once(up, key, 64)
         assert sorted(codes) == ["USAGE_EXCEEDED"] * 14 + ["VALID"] * 50
         assert _counted(up) == (50, 50)
@@ -239,6 +234,12 @@ def _answers(up: Up) -> bool:
             return all(client.get("/health/ready").status_code == 200 for _ in range(3))
     except httpx.HTTPError:
         return False
+
+
+def _known_everywhere(up: Up, key: str) -> bool:
+    """Whether each process knows the key; asked often enough to have met them all."""
+    url, headers = f"{up.facts['http_url']}/v1/keys/whoami", {"X-Api-Key": key}
+    return all(httpx.get(url, headers=headers).status_code == 200 for _ in range(20))
 
 
 def _at_once(up: Up, key: str, count: int) -> list[str]:

@@ -1,7 +1,6 @@
 """What follows the logs stays whole: faults 2, 4, 5, 10 and 11 on a real `up`, under traffic."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -22,13 +21,6 @@ from tests.faults.traffic import Traffic
 REPAIR_SECONDS = 30
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    for each in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        os.chmod(each, 0o755)
-    return tmp_path / "data"
-
-
 def whole(up: Up, traffic: Traffic) -> None:
     """Fail unless every invariant holds, for what was acknowledged."""
     found = violations(
@@ -36,6 +28,7 @@ def whole(up: Up, traffic: Traffic) -> None:
         up.facts["nats_url"],
         up.data_dir / "lake",
         valid_by_key=traffic.valid,
+        asked_by_key=dict.fromkeys(traffic.valid, traffic.asked),
         positions=traffic.commands,
     )
     assert not found, "\n".join([*found, up.words()])
@@ -71,6 +64,7 @@ def test_postgres_killed_under_load_everything_that_follows_goes_on(folder: Path
         whole(up, traffic)
 
 
+@pytest.mark.long
 def test_work_killed_again_and_again_beside_a_second_one(folder: Path) -> None:
     with Up(folder) as up:
         environment = {
@@ -97,6 +91,7 @@ def test_work_killed_again_and_again_beside_a_second_one(folder: Path) -> None:
         whole(up, traffic)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("place", ["followers.written:3", "lake.written", "lake.planned"])
 def test_work_that_dies_in_mid_batch_writes_nothing_twice(folder: Path, place: str) -> None:
     with Up(folder, FAILPOINT=place) as up:
@@ -117,7 +112,7 @@ def _killed(nats: psutil.Process) -> Callable[[], None]:
     return lambda: None
 
 
-@pytest.mark.parametrize("fault", [_stopped, _killed])
+@pytest.mark.parametrize("fault", [_stopped, pytest.param(_killed, marks=pytest.mark.long)])
 def test_without_nats_nothing_but_publication_waits(
     folder: Path, fault: Callable[[psutil.Process], Callable[[], None]]
 ) -> None:
@@ -216,6 +211,7 @@ def _healthy(client: httpx.Client) -> bool:
     return bool(client.get("/health").json()["status"] == "ok")
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_work_with_everything_else(folder: Path) -> None:
     with Up(folder) as up:
         work = child(up, "main.py", "work")

@@ -96,6 +96,7 @@ async def test_killed_in_the_middle_of_a_batch_nothing_is_missing_and_nothing_tw
     once(database_url, 40)
 
 
+@pytest.mark.long
 async def test_two_processes_killed_at_random_moments_while_events_come(
     database_url: str,
 ) -> None:

@@ -20,8 +20,8 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from domain.plans import SHIPPED
+from infra.lake import mending, placing, snapshot
 from infra.lake import place as places
-from infra.lake import placing, snapshot
 from infra.lake.place import FolderPlace, Place, lake_place
 from infra.postgres.connection import conninfo
 from tests.faults.lake_rows import lake_agrees
@@ -274,6 +274,63 @@ async def test_a_store_that_fails_costs_time_and_no_rows(
     opening = tuple(place.opening())
     assert await asyncio.to_thread(lake_agrees, database_url, tmp_path / "lake", opening) == []
     assert rows_of(database_url, UNPLACED) == []
+
+
+async def test_what_a_store_lost_is_put_there_again(
+    store: StoreProxy, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mending, "LOOK_SECONDS", 0.2)
+    place = s3_place(store, tmp_path)
+    for seed in range(3):
+        append(database_url, "usage", "usage_a", [flush(20, seed=seed)])
+        jobs = jobs_of(database_url, tmp_path, place)
+        await following(database_url, jobs, caught_up(database_url, tmp_path))
+    client = boto3.client("s3", endpoint_url=store.url, region_name="eu-central-1")
+    # The last one: DuckDB looks at the first only when it makes a view.
+    [(lost,)] = rows_of(
+        database_url, "SELECT path FROM lake_files ORDER BY first_position DESC LIMIT 1"
+    )
+    client.delete_object(Bucket="lake", Key=f"some/where/{lost}")
+
+    async def back() -> bool:
+        return bool(client.list_objects_v2(Bucket="lake", Prefix=f"some/where/{lost}")["KeyCount"])
+
+    await following(database_url, jobs_of(database_url, tmp_path, place), back)
+    opening = tuple(place.opening())
+    assert await asyncio.to_thread(lake_agrees, database_url, tmp_path / "lake", opening) == []
+
+
+async def test_the_bucket_of_another_installation_is_left_alone(
+    store: StoreProxy, database_url: str, tmp_path: Path
+) -> None:
+    place = s3_place(store, tmp_path)
+    assert place.claim("log_of_others") == "log_of_others"
+    append(database_url, "usage", "usage_a", [flush(20)])
+
+    async def stopped() -> bool:
+        query = "SELECT problem FROM followers WHERE name = 'lake_usage'"
+        return any(
+            "log_of_others" in (problem or "") for (problem,) in rows_of(database_url, query)
+        )
+
+    await following(database_url, jobs_of(database_url, tmp_path, place), stopped)
+    client = boto3.client("s3", endpoint_url=store.url, region_name="eu-central-1")
+    assert client.list_objects_v2(Bucket="lake")["KeyCount"] == 1
+
+
+def test_duckdb_gives_up_on_a_store_that_never_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    with socket.create_server(("127.0.0.1", 0)) as silent, duckdb.connect() as database:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        for statement in lake_place("s3://lake/x", tmp_path, url, "eu-central-1").opening():
+            database.execute(statement)
+        began = time.monotonic()
+        with pytest.raises(duckdb.Error):
+            database.execute("FROM read_parquet('s3://lake/x/1.parquet')")
+        assert time.monotonic() - began < 15
 
 
 def test_a_part_that_a_crash_left_is_removed(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from infra.embedded import RunningNats
 from infra.event_mapper import EventMapper
 from infra.event_store import PostgresEventStore
 from infra.followers import Fenced, taken
+from infra.nats.logs import clock_margin_us
 from infra.nats.publisher import LOOK_SECONDS, PublisherJob
 from infra.postgres.connection import conninfo
 from tests.factories import a_vault, an_id, metadata
@@ -127,6 +128,7 @@ async def test_backlog_of_a_long_absence_drains_in_order(
 
 
 @pytest.mark.usefixtures("filled")
+@pytest.mark.long
 async def test_frozen_nats_delays_publication_and_nothing_else(
     database_url: str, server: RunningNats
 ) -> None:
@@ -142,6 +144,7 @@ async def test_frozen_nats_delays_publication_and_nothing_else(
 
 
 @pytest.mark.usefixtures("filled")
+@pytest.mark.long
 async def test_nats_killed_again_and_again_under_load(
     database_url: str, server: RunningNats
 ) -> None:
@@ -219,6 +222,7 @@ async def test_purged_stream_is_filled_again(
     await whole(server.url, database_url)
 
 
+@pytest.mark.long
 async def test_purge_heals_within_the_promised_time_at_the_usual_pace(
     database_url: str, server: RunningNats
 ) -> None:
@@ -350,6 +354,39 @@ async def test_aged_out_stream_is_not_filled_again(database_url: str, server: Ru
 
         await until(there)
     assert await published(server.url, USAGE) == logged(database_url, "usage")[-5:]
+
+
+async def test_many_holes_are_looked_into_and_only_a_loss_is_filled(
+    database_url: str, server: RunningNats
+) -> None:
+    append(database_url, 300)
+    async with publishing(database_url, a_job(server.url)):
+        await whole(server.url, database_url)
+    first_was = logged(database_url, "decisions")[0]
+    for sequence in range(2, 300, 2):
+        await api(server.url, f"STREAM.MSG.DELETE.{EVENTS}", {"seq": sequence})
+    with psycopg.connect(conninfo(database_url)) as connection:  # neither has the log them
+        connection.execute(
+            "DELETE FROM decisions WHERE notification_id < %s AND (notification_id - %s) %% 2 = 1",
+            (first_was + 299, first_was),
+        )
+    append(database_url, 5)
+    async with publishing(database_url, a_job(server.url)):
+        await whole(server.url, database_url)
+        state = (await api(server.url, f"STREAM.INFO.{EVENTS}"))["state"]
+        assert (state["first_seq"], state["num_deleted"]) == (1, 149)
+        await api(server.url, f"STREAM.MSG.DELETE.{EVENTS}", {"seq": 151})
+        await whole(server.url, database_url)
+    assert (await api(server.url, f"STREAM.INFO.{EVENTS}"))["state"]["first_seq"] > 1
+
+
+@pytest.mark.parametrize(
+    ("max_age_seconds", "margin_seconds"), [(7 * 86_400, 7200), (36_000, 3600), (60, 60)]
+)
+def test_clocks_may_differ_before_an_aged_message_is_a_missing_one(
+    max_age_seconds: int, margin_seconds: int
+) -> None:
+    assert clock_margin_us(max_age_seconds * 1_000_000) == margin_seconds * 1_000_000
 
 
 @pytest.mark.parametrize("keep", [0, 2])

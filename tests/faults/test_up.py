@@ -14,13 +14,6 @@ import pytest
 from tests.faults.running import ROOT, Up, all_gone, issue_key, verify, wait_for
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    for each in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        os.chmod(each, 0o755)  # Postgres's user has to enter it
-    return tmp_path / "data"
-
-
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
 def test_stopped_and_started_again_it_has_lost_nothing_and_left_nothing(
     folder: Path, ending: signal.Signals

@@ -16,8 +16,8 @@ CLIENTS = 4
 class Traffic:
     """A few clients that verify one metered key, and one that makes keys, until the block ends.
 
-    `valid` are the verifications that were answered VALID, by key id; `commands` the positions
-    that were answered, with the stream that each is of.
+    `valid` are the verifications that were answered VALID, by key id, and `asked` how many were
+    asked in all; `commands` the positions that were answered, with the stream that each is of.
     """
 
     def __init__(self, up: Up, limit: int = 1_000_000) -> None:
@@ -31,6 +31,7 @@ class Traffic:
         self._threads.append(threading.Thread(target=self._issue))
         self._lock = threading.Lock()
         self.valid: Counter[str] = Counter()
+        self.asked = 0
         self.commands: dict[int, str] = {}
 
     def __enter__(self) -> "Traffic":
@@ -61,6 +62,8 @@ class Traffic:
     def _verify(self) -> None:
         headers = {"X-Api-Key": SERVICE_KEY}
         while not self._over.is_set():
+            with self._lock:
+                self.asked += 1
             found = self._post("/v1/keys/verify", {"key": self._secret}, headers)
             if found is not None and found[1].get("code") == "VALID":
                 with self._lock:

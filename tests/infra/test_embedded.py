@@ -21,6 +21,7 @@ import pytest
 
 from infra.embedded import StartError, start_nats, start_postgres
 from infra.embedded.place import SHARED, hold, kept_secret, prepare_data_dir
+from tests.infra.compose_nats import ComposeNats
 
 ROOT = Path(__file__).parents[2]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to change the user")
@@ -220,6 +221,25 @@ def test_nats_keeps_its_stream_over_a_restart_and_kill_9(data_dir: Path) -> None
         assert asyncio.run(publish(again.url)) == 3
     finally:
         again.stop()
+
+
+@pytest.mark.parametrize("which", ["embedded", "compose"])
+def test_nats_takes_messages_of_eight_megabytes(data_dir: Path, tmp_path: Path, which: str) -> None:
+    async def limit(url: str) -> int:
+        client = await nats.connect(url)
+        most: int = client.max_payload
+        await client.close()
+        return most
+
+    if which == "compose":
+        with ComposeNats(tmp_path) as compose:
+            assert asyncio.run(limit(compose.url("tollhouse"))) == 8 * 1024 * 1024
+        return
+    server = start_nats(data_dir, quiet)
+    try:
+        assert asyncio.run(limit(server.url)) == 8 * 1024 * 1024
+    finally:
+        server.stop()
 
 
 def test_second_nats_on_the_same_data_is_refused(data_dir: Path) -> None:

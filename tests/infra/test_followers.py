@@ -12,6 +12,7 @@ from domain.event import Recorded
 from infra.followers import Fenced, Hold, Poison, keeping, taken
 from infra.followers.hold import Step
 from infra.followers.read_models import ReadModelJob
+from infra.postgres.lookups import PostgresLookups
 from tests.factories import an_id, an_issued, registered
 from tests.infra.following import (
     MAPPER,
@@ -24,6 +25,7 @@ from tests.infra.following import (
     rows,
     run,
     spoiled,
+    taking,
     until,
     usage,
     written,
@@ -359,3 +361,42 @@ async def test_leaving_gives_the_lock_back_at_once(database_url: str) -> None:
             "SELECT pg_try_advisory_lock(hashtextextended('follower ' || 'keys', 0))"
         ).fetchone()
     assert free == (True,)
+
+
+async def test_an_alarm_ends_when_the_follower_gets_on_and_not_before(database_url: str) -> None:
+    async with taking(database_url)("history", "decisions") as hold:
+        await hold.stop(Poison(5, "bad bytes"))
+        async with hold.advancing(hold.position):
+            pass
+        query = "SELECT stopped_at, problem FROM followers WHERE name = 'history'"
+        assert rows(database_url, query) == [(5, "bad bytes")]
+        async with hold.advancing(hold.position + 1):
+            pass
+        assert rows(database_url, query) == [(None, None)]
+
+
+async def test_a_lake_whose_files_wait_for_their_place_is_behind(database_url: str) -> None:
+    end = written(
+        database_url, [usage("usage_1", n, [("key_1", "VALID", 1, 1)]) for n in (1, 2, 3)]
+    )
+    run(
+        database_url,
+        "INSERT INTO lake_files (path, kind, date, first_position, last_position, rows, bytes, "
+        "sha256, written_at) VALUES ('x', 'usage', now(), 2, %s, 2, 1, '', "
+        "now() - interval '2 minutes')",
+        end,
+    )
+    run(
+        database_url,
+        "UPDATE followers SET position = %s, seen_at = now(), caught_up_at = now()",
+        end,
+    )
+    lookups = PostgresLookups(database_url)
+    await lookups.open()
+    try:
+        found = {each.name: each for each in await lookups.followers()}
+    finally:
+        await lookups.close()
+    assert (found["lake_usage"].position, found["lake_usage"].behind) == (1, end - 1)
+    assert found["lake_usage"].status == "behind"
+    assert found["key_uses"].status == "ok"

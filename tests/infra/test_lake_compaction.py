@@ -13,7 +13,7 @@ TODAY = date(2026, 3, 2)
 
 def a_file(first: int, last: int, level: int = 0, size: int = 1000, day: date = TODAY) -> File:
     return File(
-        path=path_of("usage", day, first, last),
+        path=path_of("usage", day, first, last, level),
         kind="usage",
         date=day,
         first_position=first,
@@ -59,6 +59,12 @@ def test_a_day_that_has_ended_becomes_one_file() -> None:
 def test_files_of_two_days_are_never_merged() -> None:
     yesterday = [a_file(1, 1, day=TODAY - timedelta(days=1))]
     assert choose(yesterday + [a_file(n, n) for n in range(2, 12)], TODAY) == []
+
+
+def test_a_merge_has_a_name_of_its_own_and_a_batch_always_the_same() -> None:
+    merges = {path_of("usage", TODAY, 1, 16, level=1) for _ in range(20)}
+    assert len(merges) == 20
+    assert len({path_of("usage", TODAY, 1, 16) for _ in range(2)} - merges) == 1
 
 
 @given(st.lists(st.integers(100, 6_000_000), max_size=200), st.booleans())

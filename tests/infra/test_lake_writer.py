@@ -13,7 +13,7 @@ import pytest
 
 from domain.api_keys import ApiKeyRevoked
 from domain.plans import SHIPPED
-from infra.lake import compaction, snapshot
+from infra.lake import compaction, snapshot, writer
 from infra.lake.place import FolderPlace, PlaceUnavailable
 from infra.postgres.connection import conninfo
 from projections.lake.tables import TABLES
@@ -281,7 +281,7 @@ class ShakyPlace(FolderPlace):
 
 
 async def test_files_wait_in_a_bounded_spool_while_the_place_is_away(
-    database_url: str, tmp_path: Path
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = ShakyPlace(tmp_path / "lake")
     sent = 0
@@ -293,7 +293,14 @@ async def test_files_wait_in_a_bounded_spool_while_the_place_is_away(
         assert row is not None
         return int(row[0])
 
+    def seen_at() -> Any:
+        with psycopg.connect(conninfo(database_url), autocommit=True) as connection:
+            query = "SELECT seen_at FROM followers WHERE name = 'lake_usage'"
+            return connection.execute(query).fetchone()
+
     stands_still = 0
+    monkeypatch.setattr(writer, "HEARTBEAT_SECONDS", 0.1)
+    seen = set()
 
     async def full() -> bool:
         nonlocal sent, stands_still
@@ -303,7 +310,9 @@ async def test_files_wait_in_a_bounded_spool_while_the_place_is_away(
             sent += 1
         else:
             stands_still += 1
-        return stands_still > 20
+            if stands_still > 10:
+                seen.add(seen_at())
+        return stands_still > 20 and len(seen) > 2  # it is full, and says that it lives
 
     jobs = jobs_of(
         database_url, tmp_path, place, "lake_usage", spool_bytes=30_000, gather_seconds=0.01

@@ -150,11 +150,26 @@ async def test_checkpoint_follows_the_acks(database_url: str, server: RunningNat
     assert await published(server.url, EVENTS) == logged(database_url, "decisions")
 
 
+async def test_flush_of_fifty_thousand_rows_is_published(
+    database_url: str, server: RunningNats
+) -> None:
+    append(database_url, 1, "usage", rows=50_000)
+    append(database_url, 2, "usage")
+    async with publishing(database_url, a_job(server.url, "usage", max_age_seconds=3600)):
+        await whole(server.url, database_url, "usage")
+    # And a look at a stream that ends with one.
+    append(database_url, 1, "usage", rows=50_000)
+    for _ in range(2):
+        async with publishing(database_url, a_job(server.url, "usage", max_age_seconds=3600)):
+            await whole(server.url, database_url, "usage")
+        append(database_url, 1, "usage")
+
+
 async def test_message_too_large_for_the_server_stops_publication_and_says_so(
     database_url: str, server: RunningNats
 ) -> None:
     append(database_url, 2)
-    append(database_url, 1, plan="p" * 1_100_000)
+    append(database_url, 1, plan="p" * 8_400_000)
     append(database_url, 2)
     large = logged(database_url, "decisions")[2]
 
@@ -164,7 +179,7 @@ async def test_message_too_large_for_the_server_stops_publication_and_says_so(
     async with publishing(database_url, a_job(server.url)):
         await until(stopped)
     assert "max_payload" in (follower(database_url, "publish_events").problem or "")
-    assert "1048576" in (follower(database_url, "publish_events").problem or "")
+    assert "8388608" in (follower(database_url, "publish_events").problem or "")
     assert await published(server.url, EVENTS) == logged(database_url, "decisions")[:2]
 
 

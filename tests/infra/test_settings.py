@@ -115,6 +115,11 @@ def test_short_service_key_is_refused_in_production_and_taken_in_development() -
         load(production(TOLLHOUSE_SERVICE_KEY="short"), None)
 
 
+def test_short_bucket_is_refused_with_how_long_one_is() -> None:
+    with pytest.raises(SettingsError, match="LAKE_URL.*3 to 63 characters"):
+        load({"TOLLHOUSE_LAKE_URL": "s3://b/p"}, None)
+
+
 def test_names_of_later_features_are_accepted() -> None:
     load({"TOLLHOUSE_ARCHIVE_URL": "s3://x/y", "TOLLHOUSE_RETENTION_USAGE_DAYS": "3"}, None)
 
