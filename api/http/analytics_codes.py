@@ -9,8 +9,8 @@ ANALYTICS = (
         "The query does more than read",
         "The SQL is not one statement that only reads, or it reaches for a file or an address "
         "outside the lake. `detail` names what it is. Nothing was done.",
-        "Send one SELECT (FROM, WITH, VALUES, DESCRIBE, SUMMARIZE, SHOW, EXPLAIN of these are fine, too) "
-        "on the tables of the lake.",
+        "Send one SELECT (FROM, WITH, VALUES, DESCRIBE, SUMMARIZE, SHOW, EXPLAIN of these are "
+        "fine, too) on the tables of the lake.",
         "This is ATTACH.",
         "sql",
     ),

@@ -11,6 +11,8 @@ the lake once, whatever is killed.
     manifest.py    the table lake_files
     batch.py       lines -> Parquet in the spool
     placing.py     spool -> place, with patience
+    mending.py     what the place lost, and again.py, which makes it out of the log
+    scratch.py     a folder of each process, for what needs to outlive nothing
     compaction.py  many small files -> one
     snapshot.py    analytics.duckdb
     writer.py      the jobs lake_usage and lake_events

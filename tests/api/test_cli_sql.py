@@ -94,7 +94,8 @@ def test_a_wide_table_is_cut_to_the_terminal_and_says_what_it_left_out(root: Pat
     assert names[0].startswith("verif")
     assert lines[-1] == f"… and {14 - len(names)} more columns: --format csv shows all"
     whole = _on_a_terminal(root, f"SELECT '{'x' * 100}' AS long, 12345678901 AS n")
-    assert "x" * 60 in whole and "x…" in whole
+    assert "x" * 60 in whole
+    assert "x…" in whole
     assert "12345678901" in whole
     assert "more column" not in whole
 

@@ -20,7 +20,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from domain.plans import SHIPPED
-from infra.lake import mending, placing, snapshot
+from infra.lake import compaction, mending, placing, snapshot
 from infra.lake import place as places
 from infra.lake.place import FolderPlace, Place, lake_place
 from infra.postgres.connection import conninfo
@@ -280,6 +280,7 @@ async def test_what_a_store_lost_is_put_there_again(
     store: StoreProxy, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mending, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(compaction, "SMALL_ROWS", 1)  # nothing is merged
     place = s3_place(store, tmp_path)
     for seed in range(3):
         append(database_url, "usage", "usage_a", [flush(20, seed=seed)])

@@ -116,7 +116,7 @@ def test_short_service_key_is_refused_in_production_and_taken_in_development() -
 
 
 def test_short_bucket_is_refused_with_how_long_one_is() -> None:
-    with pytest.raises(SettingsError, match="LAKE_URL.*3 to 63 characters"):
+    with pytest.raises(SettingsError, match=r"LAKE_URL.*3 to 63 characters"):
         load({"TOLLHOUSE_LAKE_URL": "s3://b/p"}, None)
 
 
