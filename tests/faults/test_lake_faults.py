@@ -240,7 +240,9 @@ async def test_a_lake_in_s3_is_read_through_its_snapshot(
     await following(database_url, jobs_of(database_url, tmp_path, place), copied)
 
 
-@pytest.mark.parametrize("mode", ["error", "slow", "cut", "gone"])
+@pytest.mark.parametrize(
+    "mode", ["error", pytest.param("slow", marks=pytest.mark.long), "cut", "gone"]
+)
 async def test_a_store_that_fails_costs_time_and_no_rows(
     mode: Literal["error", "slow", "cut", "gone"],
     store: StoreProxy,
@@ -319,6 +321,7 @@ async def test_the_bucket_of_another_installation_is_left_alone(
     assert client.list_objects_v2(Bucket="lake")["KeyCount"] == 1
 
 
+@pytest.mark.long
 def test_duckdb_gives_up_on_a_store_that_never_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
