@@ -35,7 +35,8 @@ def followers(context: typer.Context, json: Json = False) -> None:
             if each.problem is not None:
                 output.show(f"[red]{each.name}[/red] is stopped at {each.stopped_at}:")
                 output.show_text(f"  {each.problem}")
-                output.show(f"  tollhouse events show {each.stopped_at} --log {each.log}")
+                if (each.stopped_at or 0) > each.position:  # else no event is to blame
+                    output.show(f"  tollhouse events show {each.stopped_at} --log {each.log}")
     if any(each.status in ("stopped", "away") for each in found):
         raise typer.Exit(1)
 

@@ -66,13 +66,15 @@ async def _run(job: Job, hold: Hold) -> None:
     try:
         await job.run(hold)
     except Poison as poison:
+        # At the checkpoint it is no event that is to blame, but the place that it writes to.
+        event = poison.position > hold.position
         log.error(
             "follower stopped",
             follower=job.name,
             log=job.log,
             position=poison.position,
             problem=poison.problem,
-            hint=f"tollhouse events show {poison.position} --log {job.log}",
+            hint=f"tollhouse events show {poison.position} --log {job.log}" if event else None,
         )
         await hold.stop(poison)
         raise
