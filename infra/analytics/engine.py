@@ -6,13 +6,13 @@ Imports DuckDB: only query processes and the command line may import this.
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import duckdb
 
 from infra.analytics.refusals import Refusal
+from infra.httpfs import httpfs_path
 
 _MAX_MESSAGE = 600
 _EXPLAIN = re.compile(r"\s*EXPLAIN\s*(?:\([^)]*\)|ANALYZE\s)?", re.IGNORECASE)
@@ -94,16 +94,6 @@ def _let_into_s3(connection: duckdb.DuckDBPyConnection, s3: S3, lake_root: str) 
     if scheme == "http":
         given.append("USE_SSL false")
     connection.execute(f"CREATE SECRET lake ({', '.join(given)})")
-
-
-@cache
-def httpfs_path() -> Path:
-    """The extension that reads S3, from its wheel: nothing is fetched at run time. It is looked
-    for once: later that may not be allowed any more."""
-    import duckdb_extension_httpfs
-
-    folder = Path(duckdb_extension_httpfs.__file__).parent
-    return next(folder.rglob("httpfs.duckdb_extension"))
 
 
 def _is_locked(connection: duckdb.DuckDBPyConnection) -> bool:

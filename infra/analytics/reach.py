@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from infra.analytics.confinement import see_only
+from infra.httpfs import httpfs_path
 
 _SYSTEM = (
     "/proc/self/cgroup",
@@ -53,5 +54,5 @@ def confine_to_lake(snapshot: str | Path, lake_root: str, *, s3: bool, arrow: bo
         import pyarrow.parquet  # noqa: F401
     # The folder of the snapshot too: its name may come to mean a newer file before it is opened.
     readable: list[str | Path] = [Path(snapshot).parent, *_SYSTEM]
-    readable += [engine.httpfs_path(), *_SYSTEM_FOR_S3] if s3 else [lake_root]
+    readable += [httpfs_path(), *_SYSTEM_FOR_S3] if s3 else [lake_root]
     see_only(readable, network=s3)

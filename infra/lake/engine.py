@@ -4,8 +4,6 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
-from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra.lake.scratch import Scratch
@@ -20,9 +18,8 @@ IDLE_SECONDS = 30.0
 class Engine:
     """One in-memory database that every job of this process shares.
 
-    What it sorts and can't hold goes to `scratch`, which
-    no other process may share: DuckDB would crash. Everything here blocks: call it from a
-    thread. One piece of work at a time, so that the memory limit is what one piece may take.
+    What it sorts and can't hold goes to `scratch`, which no other process may share: DuckDB
+    would crash. Everything here blocks: call it from a thread. One piece of work at a time, so that the memory limit is what one piece may take.
     """
 
     def __init__(self, scratch: Scratch) -> None:
@@ -78,11 +75,3 @@ class Engine:
                 "autoload_known_extensions": False,
             },
         )
-
-
-def httpfs_path() -> Path:
-    """The extension that opens s3:// addresses, out of its wheel: nothing is downloaded."""
-    import duckdb
-
-    folder = files("duckdb_extension_httpfs") / "extensions" / f"v{duckdb.__version__}"
-    return Path(str(folder / "httpfs.duckdb_extension"))

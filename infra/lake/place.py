@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 from urllib.parse import urlsplit
 
-from infra.lake.engine import httpfs_path
+from infra.httpfs import httpfs_path
 from projections.lake.statements import Kind, quoted
 
 SNAPSHOT = "analytics.duckdb"

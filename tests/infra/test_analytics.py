@@ -25,8 +25,8 @@ from moto.server import ThreadedMotoServer
 
 from application.errors import AnalyticsUnavailable, Overloaded, QueryNotAnswered
 from application.ports import LakeFormat, UsageWanted
-from infra.analytics.engine import httpfs_path
 from infra.analytics.queries import Limits, S3Access, SandboxedQueries
+from infra.httpfs import httpfs_path
 from tests.analytics_lake import files_of, write_lake, write_snapshot
 
 pytestmark = pytest.mark.anyio
