@@ -19,7 +19,8 @@ class Engine:
     """One in-memory database that every job of this process shares.
 
     What it sorts and can't hold goes to `scratch`, which no other process may share: DuckDB
-    would crash. Everything here blocks: call it from a thread. One piece of work at a time, so that the memory limit is what one piece may take.
+    would crash. Everything here blocks: call it from a thread. One piece of work at a time, so
+    that the memory limit is what one piece may take.
     """
 
     def __init__(self, scratch: Scratch) -> None:
