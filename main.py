@@ -72,7 +72,9 @@ async def opened(settings: Settings, url: str, *, verifying: bool) -> AsyncItera
     """
     from datetime import UTC, datetime
 
+    from application.credits import settle
     from application.deciding import FOLLOWED, new_id
+    from application.key_rotation import rehash
     from application.ports import Policy, Ports
     from application.verification import Verifier
     from infra.digests import PepperedDigests
@@ -80,6 +82,7 @@ async def opened(settings: Settings, url: str, *, verifying: bool) -> AsyncItera
     from infra.event_store import PostgresEventStore
     from infra.failpoints import failpoint
     from infra.passwords import ArgonPasswords
+    from infra.payments import providers
     from infra.postgres.lookups import PostgresLookups
     from infra.postgres.migrate import log_id_of
     from infra.postgres.read_models import PostgresReadModels
@@ -91,7 +94,11 @@ async def opened(settings: Settings, url: str, *, verifying: bool) -> AsyncItera
 
     log_id = log_id_of(url)
     vault = MasterKeyVault(settings.master_key, settings.master_key_previous or None)
-    digests = PepperedDigests(settings.key_pepper, settings.key_pepper_previous or None)
+    digests = PepperedDigests(
+        settings.key_pepper,
+        settings.key_pepper_previous or None,
+        (settings.import_hmac_key or "").encode() or None,
+    )
     issuer = settings.public_url or "http://localhost"
     store = PostgresEventStore(url, log_id, vault, EventMapper(), "decisions")
     lookups = PostgresLookups(url)
@@ -120,9 +127,11 @@ async def opened(settings: Settings, url: str, *, verifying: bool) -> AsyncItera
             access_token_ttl_seconds=settings.access_token_ttl_seconds,
             refresh_token_ttl_seconds=settings.refresh_token_ttl_seconds,
             require_verified_email=settings.require_verified_email,
+            packages=settings.credit_packages,
         ),
         clock=clock,
         entropy=os.urandom,
+        payments=providers(settings),
     )
     usage = PostgresUsageLog(url, failpoint(settings.failpoint, "usage.committed"))
     verifier = Verifier(
@@ -133,6 +142,8 @@ async def opened(settings: Settings, url: str, *, verifying: bool) -> AsyncItera
         log_id=log_id,
         max_staleness_seconds=settings.directory_max_staleness_ms / 1000,
         clock=clock,
+        settle=lambda account_ids: settle(ports, account_ids),
+        rehash=lambda key_id, secret: rehash(ports, key_id, secret),
     )
     await lookups.open()
     position = await load_states(url, directory.keep, directory.distrust)
@@ -247,10 +258,13 @@ async def _serve(
     from api.http.app import create_app
     from api.http.probe import ProcessProbe
     from api.http.wire import BoundedHttp
+    from api.nats.services import DESCRIPTION, QUEUE, SERVICE, CommandServices
     from infra.analytics.access import lake_access
     from infra.analytics.queries import SandboxedQueries
     from infra.http_server import http_server
     from infra.nats.connection import NatsLink
+    from infra.nats.services import Described, served
+    from infra.rate_limits import limits_per_address
 
     url = database_url(settings)
     link = NatsLink(nats_url_of(settings))
@@ -259,17 +273,23 @@ async def _serve(
         if first:
             await prepare(settings, house, say, first=True)
         lake = lake_access(settings)
+        limits = limits_per_address(settings.rate_limit_per_minute, settings.rate_limit_storage)
         app = create_app(
             house.ports,
             house.verifier,
             ProcessProbe(
-                house.directory, house.lookups, link, settings.directory_max_staleness_ms / 1000
+                house.directory,
+                house.lookups,
+                link,
+                settings.directory_max_staleness_ms / 1000,
+                limits,
             ),
             version=VERSION,
             environment=settings.environment,
             production=not settings.lenient,
             analytics=SandboxedQueries(lake.snapshot, lake.root, s3=lake.s3),
             log_lane=settings.log_level == "debug",
+            limits=limits,
         )
         # What was loaded stays: the collector need not walk a million keys again and again.
         gc.collect()
@@ -278,7 +298,14 @@ async def _serve(
             # uvicorn takes these while it serves, and raises them once more when it has ended:
             # by then there is still a last flush to wait for.
             signal.signal(number, lambda *_: None)
-        await http_server(app, BoundedHttp, settings.trusted_proxies).serve(sockets=[listener])
+        described = Described(SERVICE, VERSION, DESCRIPTION, QUEUE)
+        services = CommandServices(
+            house.ports, house.verifier, log_lane=settings.log_level == "debug"
+        )
+        async with served(link, described, services):
+            await http_server(app, BoundedHttp, settings.trusted_proxies).serve(sockets=[listener])
+        if limits is not None:
+            await limits.close()
     connecting.cancel()
     await asyncio.gather(connecting, return_exceptions=True)
 
@@ -338,6 +365,21 @@ class Wiring:
 
         settings = load_settings()
         return settings.public_url or running(settings.data_dir)["http_url"]
+
+    def signed_test_notice(self, body: bytes) -> dict[str, str]:
+        """The headers of a payment webhook of the provider `test`. UnknownProvider where that
+        is not: outside development."""
+        from datetime import UTC, datetime
+
+        from domain.errors import UnknownProvider
+        from infra.payments import providers
+        from infra.payments.trial import Trial
+
+        known = providers(load_settings())
+        match known.get("test"):
+            case Trial() as trial:
+                return trial.signed(body, datetime.now(UTC))
+        raise UnknownProvider("test", tuple(known))
 
     def lake(self) -> LocalLake:
         from infra.analytics.access import lake_access

@@ -12,21 +12,36 @@ from domain.accounts import (
     AccountSuspended,
     EmailVerified,
     PlanAssigned,
+    PlanChangeCancelled,
+    PlanChangeScheduled,
     RoleGranted,
 )
-from domain.allowances import AllowanceLifted, AllowanceSet, Quota
+from domain.allowances import AllowanceLifted, AllowanceSet, Quota, RateLimit
 from domain.api_keys import (
     ApiKeyExpirySet,
+    ApiKeyImported,
+    ApiKeyIpAllowSet,
     ApiKeyIssued,
     ApiKeyLabelled,
+    ApiKeyLimitsSet,
     ApiKeyPaused,
     ApiKeyPermissionsSet,
+    ApiKeyRehashed,
     ApiKeyRenamed,
     ApiKeyResumed,
     ApiKeyRevoked,
+    ApiKeyRolesSet,
+    ApiKeyRotated,
 )
 from domain.event import Event, Metadata, Recorded
-from domain.plans import Entitlements, PlanPublished
+from domain.plans import Entitlements, PlanChanged, PlanPublished, PlanRetired
+from domain.purchases import (
+    PurchaseFailed,
+    PurchasePaid,
+    PurchasePaidAgain,
+    PurchaseRefunded,
+    PurchaseStarted,
+)
 from domain.sessions import SessionStarted
 from domain.verification import VerificationsCounted
 from projections.publication import Message, message
@@ -34,9 +49,12 @@ from projections.publication import Message, message
 LOG_ID = "log1a2b3c4d5e6f"
 _ACCOUNT = "acct_01kb2m8v4x7c9e1g3j5n6q8s0t"
 _KEY = "key_01kb2m9d2f4h6k8n0q2s4v6x8z"
+_IMPORTED_KEY = "key_01kb2m9d3a5c7e9g1j3m5p7r9t"
 _ALLOWANCE = "alw_01kb2m9d5a7c9e1g3j5m7p9r1t"
 _SESSION = "sess_01kb2m9f1b3d5g7j9m1p3r5t7w"
 _PLAN = "plan_pro"
+_PURCHASE = "pur_01kb2m9h3d5f7h9k1n3q5s7v9x"
+_PAYMENT = "pi_3QExamplePayment"
 _USAGE = "usage_01kb2m7a8c0e2g4j6m8p0r2t4w"
 _AT = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 _AT_US = int(_AT.timestamp()) * 1_000_000
@@ -47,6 +65,8 @@ _EVENTS: dict[str, tuple[Event, ...]] = {
         EmailVerified(),
         RoleGranted(role="admin"),
         PlanAssigned(plan="pro"),
+        PlanChangeScheduled(plan="enterprise", due_at=datetime(2026, 12, 1, tzinfo=UTC)),
+        PlanChangeCancelled(),
         AccountSuspended(),
         AccountReinstated(),
     ),
@@ -73,11 +93,35 @@ _EVENTS: dict[str, tuple[Event, ...]] = {
         ),
         ApiKeyRenamed(name="deploy, old"),
         ApiKeyPermissionsSet(permissions=("orders.read", "orders.write")),
+        ApiKeyRolesSet(roles=("editor",)),
+        ApiKeyIpAllowSet(ip_allow=("192.0.2.0/24", "2001:db8::/32")),
+        ApiKeyLimitsSet(rate_limits=(RateLimit("burst", 10, "second"),)),
         ApiKeyExpirySet(expires_at=_AT + timedelta(days=30)),
         ApiKeyLabelled(metadata={"team": "web"}, tags=("green",), external_id="customer-8"),
         ApiKeyPaused(),
         ApiKeyResumed(),
+        ApiKeyRotated(
+            digest=b"",
+            pepper_id="",
+            hint="th_live_…stuv",
+            generation=2,
+            previous_until=_AT + timedelta(hours=1),
+        ),
         ApiKeyRevoked(),
+    ),
+    _IMPORTED_KEY: (
+        ApiKeyImported(
+            key_id=_IMPORTED_KEY,
+            account_id=_ACCOUNT,
+            name="from the old system",
+            digest=b"",
+            pepper_id="",
+            hint="old_…1f3a",
+            algorithm="sha256",
+            roles=("editor",),
+            ip_allow=("192.0.2.7/32",),
+        ),
+        ApiKeyRehashed(digest=b"", pepper_id=""),
     ),
     _PLAN: (
         PlanPublished(
@@ -87,6 +131,12 @@ _EVENTS: dict[str, tuple[Event, ...]] = {
             entitlements=Entitlements(keys=50, quota=Quota(100_000, "day"), features=("sso",)),
             self_service=True,
         ),
+        PlanChanged(
+            title="Pro",
+            entitlements=Entitlements(keys=80, quota=Quota(120_000, "day"), features=("sso",)),
+            self_service=True,
+        ),
+        PlanRetired(),
     ),
     _ALLOWANCE: (
         AllowanceSet(
@@ -99,6 +149,25 @@ _EVENTS: dict[str, tuple[Event, ...]] = {
             counter_id=17,
         ),
         AllowanceLifted(),
+    ),
+    _PURCHASE: (
+        PurchaseStarted(
+            purchase_id=_PURCHASE,
+            account_id=_ACCOUNT,
+            package="small",
+            title="100 credits",
+            credits=100_00,
+            price_minor=10_00,
+            currency="USD",
+            provider="stripe",
+            expires_after_days=365,
+        ),
+        PurchaseFailed(payment_id=_PAYMENT, reason="card_declined"),
+        PurchasePaid(payment_id=_PAYMENT, amount_minor=10_00, credits=100_00),
+        PurchasePaidAgain(payment_id="pi_3QAnotherPayment", amount_minor=10_00),
+        PurchaseRefunded(
+            payment_id=_PAYMENT, amount_minor=10_00, refunded_minor=2_50, credits=25_00
+        ),
     ),
     _USAGE: (
         VerificationsCounted(

@@ -4,10 +4,8 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from application.allowances import new_allowance
 from application.deciding import (
     ACCOUNT,
-    Change,
     Context,
     change,
     commit,
@@ -22,7 +20,6 @@ from application.rows import ClaimRow, PasswordRow, Row
 from domain import accounts, plans
 from domain import claims as names
 from domain.accounts import Account, Profile
-from domain.allowances import Allowance
 from domain.errors import InvalidCommand, NotFound, NotPermitted, UnknownPlan
 from domain.event import Event
 
@@ -56,7 +53,7 @@ class Registered(msgspec.Struct, frozen=True):
 async def register(
     ports: Ports, context: Context, command: RegisterAccount
 ) -> tuple[Registered, int]:
-    """Make an account on a plan, with its shared allowance; answers it and the position.
+    """Make an account on a plan; answers it and the position. Its quota is the plan's.
 
     Raises Taken for an address or username that somebody has, InvalidCommand, UnknownPlan;
     RegistrationUnavailable where addresses must be proven and this one isn't.
@@ -100,15 +97,8 @@ async def make_account(
         ports.vault.new_data_key(account_id),
         PasswordRow(account_id, hash),
     ]
-    changes: list[Change[Account] | Change[Allowance]] = [registered]
-    if plan.entitlements.quota is not None:
-        allowance, counter = new_allowance(
-            ports, account_id, account_id, "shared", plan.entitlements.quota
-        )
-        changes.append(allowance)
-        rows.append(counter)
     result = Registered(registered.state, address, command.profile)
-    position = await commit(ports, context, now, changes, rows, result=result)
+    position = await commit(ports, context, now, [registered], rows, result=result)
     return result, position
 
 

@@ -8,20 +8,37 @@ import msgspec
 from application.deciding import ALLOWANCE, Change, change, fresh, load
 from application.ports import Ports
 from application.rows import CounterRow
-from domain import allowances
-from domain.allowances import Allowance, AllowanceLifted, AllowanceSet, Period, Quota, Scope
+from domain import allowances, calendars
+from domain.allowances import (
+    Allowance,
+    AllowanceLifted,
+    AllowanceSet,
+    Kind,
+    Quota,
+    Rule,
+    Scope,
+    counter_of,
+    microseconds,
+)
+from domain.calendars import Calendar, Period, RatePeriod
+from domain.verification import Counter, Expected, carried_into
 
 
-class AllowanceState(msgspec.Struct, frozen=True):
-    """A rule and what was used of it in the window that is now."""
+class AllowanceState(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule and what was used of it in the window that is now. `limit` is without `carried`;
+    instants are microseconds, None for a lifetime."""
 
-    id: str
     owner_id: str
+    account_id: str
+    kind: Kind
+    name: str
     scope: Scope
-    limit: int
+    limit: int | None
+    carried: int
     used: int
-    remaining: int
-    period: Period
+    remaining: int | None
+    period: Period | RatePeriod
+    window_start_us: int
     resets_at_us: int | None
 
 
@@ -36,10 +53,13 @@ def new_allowance(
         scope=scope,
         limit=quota.limit,
         period=quota.period,
-        counter_id=int.from_bytes(ports.entropy(8), "big") >> 1,
+        counter_id=counter_of(owner_id, "quota"),
+        carry_over_max=quota.carry_over_max,
+        anchor=quota.anchor,
+        time_zone=quota.time_zone,
     )
     made = change(fresh(ALLOWANCE, event.allowance_id), [event], ports.clock(), account_id)
-    return made, counter_row(event)
+    return made, counter_row(made.state)
 
 
 def allowance_id(owner_id: str) -> str:
@@ -48,71 +68,89 @@ def allowance_id(owner_id: str) -> str:
     return f"alw_{owner_id.partition('_')[2]}"
 
 
-def counter_row(event: AllowanceSet, window_start: int = 0, counts_since: int = 0) -> CounterRow:
-    """The counter's rule as this event has it."""
+def counter_row(state: Allowance, window_start: int = 0, counts_since: int = 0) -> CounterRow:
+    """The counter's rule as this allowance has it; without a limit where it was lifted."""
     return CounterRow(
-        event.counter_id,
-        event.owner_id,
-        event.account_id,
-        event.limit,
-        event.rule_no,
+        state.counter_id,
+        state.owner_id,
+        state.account_id,
+        None if state.lifted else state.limit,
+        state.rule_no << allowances.PLAN_BITS,
         window_start,
         counts_since,
+        0 if state.lifted else state.carry_over_max,
     )
 
 
 async def set_quota(
-    ports: Ports, owner_id: str, account_id: str, quota: Quota | None, now: datetime
+    ports: Ports,
+    owner_id: str,
+    account_id: str,
+    quota: Quota | None,
+    now: datetime,
+    scope: Scope = "own",
 ) -> tuple[list[Change[Allowance]], list[CounterRow]]:
-    """What gives this owner's own allowance this rule (None: no rule any more).
+    """What gives this owner this rule (None: no rule of its own any more).
 
-    What was used stays used. Under another period it counts in that period's window.
+    What was used stays used. Under another period it counts in that period's window. No row is
+    written for an account whose rule is lifted: its plan's holds from then on.
     """
     stream = await load(ports, ALLOWANCE, allowance_id(owner_id))
-    if stream.state is None:
+    state = stream.state
+    if state is None:
         if quota is None:
             return [], []
-        rule = allowances.check(quota)
-        made, row = new_allowance(ports, owner_id, account_id, "own", rule)
+        made, row = new_allowance(ports, owner_id, account_id, scope, allowances.check(quota))
         return [made], [row]
     if quota is None:
-        if stream.state.lifted:
+        if state.lifted:
             return [], []
         lifted = change(stream, [AllowanceLifted()], now, account_id)
-        unlimited = CounterRow(
-            stream.state.counter_id, owner_id, account_id, None, stream.state.rule_no, 0
-        )
-        return [lifted], [unlimited]
-    event = allowances.changed(stream.state, allowances.check(quota))
+        return [lifted], [] if scope == "shared" else [counter_row(lifted.state)]
+    event = allowances.changed(state, allowances.check(quota))
     if event is None:
         return [], []
-    now_us = int(now.timestamp() * 1_000_000)
-    old = allowances.window(stream.state.period, now_us).start
-    new = allowances.window(event.period, now_us).start
-    return [change(stream, [event], now, account_id)], [counter_row(event, new, old)]
+    changed = change(stream, [event], now, account_id)
+    now_us = microseconds(now)
+    # A rule that was lifted has no calendar of its own: what its row counted still counts.
+    old = 0 if state.lifted else calendars.window(calendar_of(state), now_us).start
+    new = calendars.window(calendar_of(changed.state), now_us).start
+    return [changed], [counter_row(changed.state, new, old)]
 
 
-async def standing(ports: Ports, rules: Iterable[Allowance]) -> list[AllowanceState]:
-    """These allowances as they stand now; a window that has passed counts as empty."""
+def calendar_of(state: Allowance) -> Calendar:
+    """The windows that this allowance counts in."""
+    return Calendar(state.period, state.anchor_us, state.time_zone, state.reset_at_us)
+
+
+async def standing(ports: Ports, rules: Iterable[Rule]) -> list[AllowanceState]:
+    """These rules as they stand now; a window that has passed counts as empty."""
     rules = list(rules)
     counters = await ports.lookups.counters([rule.counter_id for rule in rules])
-    now_us = int(ports.clock().timestamp() * 1_000_000)
-    states = []
-    for rule in rules:
-        window = allowances.window(rule.period, now_us)
-        counter = counters.get(rule.counter_id)
-        current = counter is not None and counter.window_start >= window.start
-        used = counter.used if counter is not None and current else 0
-        states.append(
-            AllowanceState(
-                id=rule.id,
-                owner_id=rule.owner_id,
-                scope=rule.scope,
-                limit=rule.limit,
-                used=used,
-                remaining=max(rule.limit - used, 0),
-                period=rule.period,
-                resets_at_us=None if rule.period == "lifetime" else window.end,
-            )
-        )
-    return states
+    now_us = microseconds(ports.clock())
+    return [_state(rule, counters.get(rule.counter_id), now_us) for rule in rules]
+
+
+def _state(rule: Rule, counter: Counter | None, now_us: int) -> AllowanceState:
+    window = calendars.window(rule.calendar, now_us)
+    used = carried = 0
+    if counter is not None and counter.window_start >= window.start:
+        used, carried = counter.used, min(counter.carried, rule.carry_over_max)
+    elif counter is not None:
+        length = calendars.length(rule.calendar.period)
+        known = Expected(0, window, rule.limit, rule.carry_over_max, rule.kind, length)
+        carried = carried_into(counter, window.base, known)
+    return AllowanceState(
+        owner_id=rule.owner_id,
+        account_id=rule.account_id,
+        kind=rule.kind,
+        name=rule.name,
+        scope=rule.scope,
+        limit=rule.limit,
+        carried=carried,
+        used=used,
+        remaining=None if rule.limit is None else max(rule.limit + carried - used, 0),
+        period=rule.calendar.period,
+        window_start_us=window.start,
+        resets_at_us=None if rule.calendar.period == "lifetime" else window.end,
+    )

@@ -19,9 +19,11 @@ from application.deciding import (
 from application.ports import Ports
 from application.rows import EntitlementRow, KeyDigestRow, Row
 from domain import allowances, api_keys, key_format
+from domain.accounts import Account
 from domain.allowances import Allowance, Quota
 from domain.api_keys import AmendApiKey, ApiKey, IssueApiKey
 from domain.errors import AccountNotActive, NotFound, NotPermitted, UnknownPlan
+from domain.plans import Plan
 
 
 class IssuedApiKey(msgspec.Struct, frozen=True):
@@ -64,16 +66,7 @@ async def issue(
         raise NotFound("account", command.account_id)
     if command.kind == "service" and not principal.is_staff:
         raise NotPermitted("staff")
-    account = (await load(ports, ACCOUNT, command.account_id)).state
-    if account is None:
-        raise NotFound("account", command.account_id)
-    if account.status != "active":
-        raise AccountNotActive(account.id, account.status)
-    if ports.policy.require_verified_email and not account.email_verified:
-        raise AccountNotActive(account.id, "unverified")
-    plan = ports.directory.plan(account.plan)
-    if plan is None:
-        raise UnknownPlan(account.plan)
+    account, plan = await owner_of_new_keys(ports, command.account_id)
     allowed = plan.entitlements.keys
 
     if secret is None:
@@ -97,6 +90,24 @@ async def issue(
     result = IssuedApiKey(secret, issued.state)
     position = await commit(ports, context, now, changes, rows, result=result)
     return result, position
+
+
+async def owner_of_new_keys(ports: Ports, account_id: str) -> tuple[Account, Plan]:
+    """The account, which may get keys at present, and its plan as it is now.
+
+    Raises NotFound, AccountNotActive, UnknownPlan.
+    """
+    account = (await load(ports, ACCOUNT, account_id)).state
+    if account is None:
+        raise NotFound("account", account_id)
+    if account.status != "active":
+        raise AccountNotActive(account.id, account.status)
+    if ports.policy.require_verified_email and not account.email_verified:
+        raise AccountNotActive(account.id, "unverified")
+    plan = ports.directory.plan(account.plan)
+    if plan is None:
+        raise UnknownPlan(account.plan)
+    return account, plan
 
 
 async def amend(
@@ -166,8 +177,11 @@ async def list_keys(
     return await ports.lookups.keys_of(account_id, after, limit)
 
 
-def visible(principal: Principal, key_id: str, key: ApiKey | None) -> ApiKey:
+def visible(
+    principal: Principal, key_id: str, key: ApiKey | None, right: str = "keys.manage"
+) -> ApiKey:
     """The key, if the principal may know of it. A foreign one is not found (SECURITY 20)."""
-    if not may_manage(principal, None if key is None else key.account_id) or key is None:
+    account_id = None if key is None else key.account_id
+    if not may_manage(principal, account_id, right) or key is None:
         raise NotFound("key", key_id)
     return key

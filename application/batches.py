@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from domain.allowances import Allowance
+from domain.allowances import Rule
 from domain.api_keys import ApiKey
 from domain.verification import Code, verification_id
 
@@ -28,16 +28,20 @@ NO_LABELS = Labels()
 
 
 class Waiting:
-    """A row of a batch that waits for its counters."""
+    """A row of a batch that waits for its counters: so much of each."""
 
-    __slots__ = ("allowances", "answer", "cost", "row")
+    __slots__ = ("amounts", "answer", "row", "rules")
 
     def __init__(
-        self, row: int, rules: tuple[Allowance, ...], cost: int, answer: "asyncio.Future[Any]"
+        self,
+        row: int,
+        rules: tuple[Rule, ...],
+        amounts: tuple[int, ...],
+        answer: "asyncio.Future[Any]",
     ) -> None:
         self.row = row
-        self.allowances = rules
-        self.cost = cost
+        self.rules = rules
+        self.amounts = amounts
         self.answer = answer
 
 
@@ -56,10 +60,20 @@ class Batch:
         self.cost: list[int] = []
         self.judged_at: list[tuple[int, int]] = []
         self.labels: dict[str, dict[str, Any]] = {}
+        self.operations: dict[str, str] = {}
         self.waiting: list[Waiting] = []
         self.label_bytes = 0
+        self.index: dict[int, int] = {}
 
-    def add(self, key: ApiKey | None, code: Code, cost: int, labels: Labels, position: int) -> int:
+    def add(
+        self,
+        key: ApiKey | None,
+        code: Code,
+        cost: int,
+        labels: Labels,
+        position: int,
+        operation: str | None = None,
+    ) -> int:
         """Append a row; answers its number."""
         row = len(self.code)
         if not self.judged_at or self.judged_at[-1][1] != position:
@@ -76,6 +90,9 @@ class Batch:
         if labels is not NO_LABELS and labels != NO_LABELS:
             self.labels[str(row)] = msgspec.to_builtins(labels)
             self.label_bytes += len(msgspec.json.encode(labels))
+        if operation is not None:
+            self.operations[str(row)] = operation
+            self.label_bytes += len(operation) + 12
         return row
 
     @property

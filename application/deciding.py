@@ -13,7 +13,7 @@ import msgspec
 from application.errors import VersionConflict
 from application.ports import Ports
 from application.rows import AnswerRow, Row, StateRow
-from domain import accounts, allowances, api_keys, ids, plans, sessions
+from domain import accounts, allowances, api_keys, credits, ids, plans, purchases, sessions
 from domain.event import Event, Metadata, NewEvent
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -34,13 +34,21 @@ class Noun(msgspec.Struct, Generic[S], frozen=True):
 ACCOUNT = Noun[accounts.Account]("account", accounts.evolve, get_args(accounts.AccountEvent))
 SESSION = Noun[sessions.Session]("session", sessions.evolve, (sessions.SessionEvent,))
 API_KEY = Noun[api_keys.ApiKey]("api_key", api_keys.evolve, get_args(api_keys.ApiKeyEvent))
-PLAN = Noun[plans.Plan]("plan", plans.evolve, (plans.PlanEvent,))
+PLAN = Noun[plans.Plan]("plan", plans.evolve, get_args(plans.PlanEvent))
 ALLOWANCE = Noun[allowances.Allowance](
     "allowance", allowances.evolve, get_args(allowances.AllowanceEvent)
 )
+PURCHASE = Noun[purchases.Purchase](
+    "purchase", purchases.evolve, get_args(purchases.PurchaseEvent)
+)
+CREDIT = Noun[credits.CreditAccount]("credit", credits.evolve, get_args(credits.CreditEvent))
+
+RESET = Noun[allowances.GlobalReset](
+    "reset", allowances.reset_everybody, (allowances.ResetEvent,)
+)
 
 FOLLOWED: dict[type[Event], Noun[Any]] = {
-    event: noun for noun in (ACCOUNT, API_KEY, PLAN, ALLOWANCE) for event in noun.events
+    event: noun for noun in (ACCOUNT, API_KEY, PLAN, ALLOWANCE, RESET) for event in noun.events
 }
 """The nouns that the key directory holds, by the events that change them."""
 

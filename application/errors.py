@@ -94,5 +94,20 @@ class AnalyticsUnavailable(ApplicationError):
         self.detail = detail
 
 
+WebhookFault = Literal["signature", "age", "content"]
+"""Nobody we know signed it; it was signed too long ago (or too far ahead); it says nothing that
+can be understood, though it was signed well."""
+
+
+class WebhookRefused(ApplicationError):
+    """What came as a payment provider's notice is not taken. Nothing was done. Neither secrets
+    nor what was presented are part of it."""
+
+    def __init__(self, fault: WebhookFault, detail: str) -> None:
+        super().__init__(detail)
+        self.fault: WebhookFault = fault
+        self.detail = detail
+
+
 class StreamUnreadable(Exception):
     """A stream has an event that this version can't decode."""

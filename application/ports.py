@@ -3,20 +3,23 @@
 What must be right at commit is in `rows`: written with the events, or not at all.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
 from application.rows import DataKeyRow, Row
 from domain.accounts import Account
-from domain.allowances import Allowance, Window
-from domain.api_keys import ApiKey
+from domain.allowances import Allowance, Rule, Window
+from domain.api_keys import Algorithm, ApiKey
 from domain.event import Metadata, NewEvent, Recorded
 from domain.event import Unreadable as Unreadable
 from domain.plans import Plan
+from domain.purchases import SHIPPED, Package, PaymentNotice, Purchase
 from domain.verification import Counter
+
+T = TypeVar("T")
 
 
 class AnswerExists(Exception):
@@ -42,6 +45,41 @@ class Found(NamedTuple):
     state: bytes
 
 
+class CounterLock(NamedTuple):
+    """A counter to lock, and the stream that is decided with it."""
+
+    counter_id: int
+    owner_id: str
+    account_id: str
+    stream: str
+
+
+class Locked(NamedTuple):
+    """A counter and its stream's state (as the StateRow has it) while they are locked."""
+
+    counter: Counter
+    version: int
+    state: bytes | None
+
+
+class Decided(msgspec.Struct, Generic[T], frozen=True):
+    """What was decided under locks: events to append, rows to write with them, an answer."""
+
+    events: Sequence[NewEvent]
+    rows: Sequence[Row]
+    result: T
+
+
+class Appended(msgspec.Struct, Generic[T], frozen=True):
+    """What came of it. `position` is that of the last event; None if there was none."""
+
+    position: int | None
+    result: T
+
+
+Decide = Callable[[Sequence[Locked], datetime], Decided[T]]
+
+
 class EventStore(Protocol):
     """An append-only log of streams. Three verbs: read, append, follow."""
 
@@ -65,6 +103,20 @@ class EventStore(Protocol):
         """
         ...
 
+    async def append_locked(
+        self, locks: Sequence[CounterLock], decide: Decide[T], metadata: Metadata
+    ) -> Appended[T]:
+        """Lock these counters, decide on what they and their streams hold then, and append
+        what was decided, in one transaction. Rows that aren't there are made first.
+
+        `decide` runs in another thread, more than once if need be, and must be pure; what it
+        raises is raised, and nothing was written. `metadata.at` becomes the database's clock
+        as it was read under the locks: that is the instant that `decide` is told. Raises as
+        `append` does. A commit whose reply was lost is looked up under the locks, and then
+        not decided again.
+        """
+        ...
+
     def follow(self, after: int) -> AsyncIterator[Followed]:
         """Every event after this position, in order, and then whatever comes, for ever.
 
@@ -74,21 +126,22 @@ class EventStore(Protocol):
 
 
 class Flush(msgspec.Struct, frozen=True):
-    """What one flush asks of the database. `takes` is flat: request row, counter, amount."""
+    """What one flush asks of the database: of each counter its rule, in order of their ids,
+    and the windows around now. `takes` is flat: request row, counter (1-based), amount."""
 
     stream: str
     version: int
     metadata: bytes
     batch: bytes
-    counters: list[int]
-    rules: list[int]
+    rules: list[Rule]
     windows: list[Window]
     takes: list[int]
 
 
 class Counted(msgspec.Struct, frozen=True):
     """What the database decided. Lists are per counter, but for `refused`: per refused row
-    the counter (1-based) that refused it, or STALE. `position` is that of the usage event."""
+    the counter (1-based) that refused it, STALE or UNSETTLED. `position` is that of the usage
+    event, `limits` with what was carried over."""
 
     position: int
     now_us: int
@@ -149,6 +202,26 @@ SILENT_SECONDS = 30.0
 LATE_SECONDS = 60.0
 
 
+class CreditRow(NamedTuple):
+    """The counter of an account's credits and its stream's state; None where nobody has
+    looked yet. `now_us` is the database's clock."""
+
+    now_us: int
+    counter: Counter | None
+    state: bytes | None
+
+
+class HoldRow(NamedTuple):
+    """A hold as it was last written down: an open one may have expired since. Hundredths."""
+
+    hold_id: str
+    account_id: str
+    status: Literal["held", "captured", "released", "expired"]
+    amount: int
+    captured: int
+    expires_at_us: int
+
+
 class Lookups(Protocol):
     """Rows that were right at commit, read by those who need no more than that."""
 
@@ -162,9 +235,33 @@ class Lookups(Protocol):
 
     async def counters(self, counter_ids: Sequence[int]) -> dict[int, Counter]: ...
 
+    async def key_holders(self, digests: Sequence[bytes]) -> dict[bytes, str]:
+        """The keys that hold these digests, by digest; those that nobody holds are missing."""
+        ...
+
     async def keys_of(self, account_id: str, after: str | None, limit: int) -> list[ApiKey]: ...
 
     async def accounts(self, after: str | None, limit: int) -> list[Account]: ...
+
+    async def purchases_of(
+        self, account_id: str, after: str | None, limit: int
+    ) -> list[Purchase]: ...
+
+    async def credit_row(self, stream: str, counter_id: int) -> CreditRow:
+        """An account's credits as they are at this moment, all of one instant."""
+        ...
+
+    async def credit_hold(self, hold_id: str) -> HoldRow | None:
+        """What became of a hold."""
+        ...
+
+    async def living_keys(self, account_id: str) -> int:
+        """How many keys the account has that have not ended."""
+        ...
+
+    async def due_plan_changes(self, now: datetime, after: str | None, limit: int) -> list[str]:
+        """The accounts whose plan change is due by now, after this one, by id."""
+        ...
 
     async def answer(self, digest: bytes) -> tuple[bytes, bytes, int] | None:
         """Body digest, sealed answer and position for an Idempotency-Key's digest."""
@@ -194,6 +291,45 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
 
 
+CreditEntryKind = Literal[
+    "granted",
+    "begun",
+    "expired",
+    "spent",
+    "held",
+    "captured",
+    "released",
+    "withdrawn",
+    "verification",
+]
+
+
+class CreditEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of an account's credits, in hundredths. `amount` is what it is about, `before`
+    and `after` what was available around it."""
+
+    entry_no: int
+    at_us: int
+    kind: CreditEntryKind
+    amount: int
+    before: int
+    after: int
+    operation: str | None = None
+    verification_id: str | None = None
+    key_id: str | None = None
+    hold_id: str | None = None
+    lot: int | None = None
+    source: str | None = None
+    expires_at_us: int | None = None
+
+
+class Moment(NamedTuple):
+    """When a position of the decisions log was, and how many events a stream had then."""
+
+    at: datetime
+    version: int
+
+
 class ReadModels(Protocol):
     """Tables that follow the logs. They are late by a moment: nothing is decided on them."""
 
@@ -214,6 +350,31 @@ class ReadModels(Protocol):
         """The same of everything that is this account's."""
         ...
 
+    async def credit_entries(
+        self,
+        account_id: str,
+        before: int | None,
+        until_us: int | None,
+        limit: int,
+        at_least: int | None,
+    ) -> list[CreditEntry]:
+        """An account's entries up to this instant, before this one, newest first. `at_least`
+        as for histories."""
+        ...
+
+    async def credits_used(
+        self, account_id: str, until_us: int, before_entry: int, complete_to: int
+    ) -> int:
+        """What the account's verifications had spent in all by this instant, or before this
+        entry. Waits until the entry `complete_to` is there; PositionNotReached if that takes
+        longer than 2 s."""
+        ...
+
+    async def moment(self, position: int, stream: str) -> Moment | None:
+        """When this position was, or the last one before it; None if there was nothing yet.
+        Waits as histories do."""
+        ...
+
 
 class Directory(Protocol):
     """What this process knows of accounts, keys, plans and allowances, following the log."""
@@ -231,6 +392,11 @@ class Directory(Protocol):
 
     def allowances(self, owner_id: str) -> Sequence[Allowance]: ...
 
+    @property
+    def reset_at_us(self) -> int:
+        """When everybody's quotas were reset the last time; 0 for never."""
+        ...
+
     async def catch_up(self, position: int, patience_seconds: float) -> bool:
         """Wait until this position is applied; False if it takes longer."""
         ...
@@ -246,6 +412,18 @@ class Digests(Protocol):
 
     def candidates(self, secret: str) -> list[bytes]:
         """The digests under every pepper in use, the current one first."""
+        ...
+
+    def importable(self) -> frozenset[str]:
+        """The algorithms of keys that can be imported here."""
+        ...
+
+    def imported(self, algorithm: Algorithm, hash: bytes) -> bytes:
+        """The digest that stands for a hash that was made elsewhere."""
+        ...
+
+    def foreign(self, secret: str, algorithms: Collection[str]) -> list[bytes]:
+        """What stands for this secret, had it been imported under one of these algorithms."""
         ...
 
     def refresh_token(self, token: str) -> bytes: ...
@@ -326,6 +504,28 @@ class UsageWanted(msgspec.Struct, frozen=True, kw_only=True):
     account_id: str | None
 
 
+class Trace(msgspec.Struct, frozen=True, kw_only=True):
+    """Verifications of one key that have something in common: a day, a tag, a resource or a
+    model, and their outcome."""
+
+    kind: Literal["day", "tag", "resource", "model"]
+    value: str
+    outcome: str
+    verifications: int
+    cost: int
+    first_at: datetime
+    last_at: datetime
+
+
+class KeyTrail(msgspec.Struct, frozen=True):
+    """How a key was used, as the lake has it: all that was counted up to `published_at`, by its
+    `usage_position` in the usage log."""
+
+    traces: list[Trace]
+    published_at: datetime | None
+    usage_position: int | None
+
+
 class Analytics(Protocol):
     """Reads the lake as it was last published. Answers whole documents in the format wanted.
 
@@ -341,6 +541,60 @@ class Analytics(Protocol):
         """Counts and costs. As JSON: items, since, until, group_by, snapshot."""
         ...
 
+    async def key_trail(self, key_id: str, since: datetime) -> KeyTrail:
+        """How this key was used from this instant on; the most frequent labels only."""
+        ...
+
+
+class PaymentAttachment(msgspec.Struct, frozen=True, kw_only=True):
+    """What to hand to the provider with a payment, so that its notices name the purchase.
+
+    `metadata` goes with the payment, `reference` where the provider has a field for one.
+    `payment_id` is for a provider where the payment's id is known beforehand.
+    """
+
+    reference: str
+    metadata: dict[str, str] = {}
+    payment_id: str | None = None
+
+
+class PaymentProvider(Protocol):
+    """Somebody who takes money and says so by a signed webhook."""
+
+    def attachment(self, purchase_id: str) -> PaymentAttachment: ...
+
+    def verify(
+        self, headers: Iterable[tuple[bytes, bytes]], body: bytes, now: datetime
+    ) -> PaymentNotice:
+        """What the provider says, if it is the provider that says it, and says it now: judged
+        by the exact bytes. `headers` have names in lower case. Raises WebhookRefused."""
+        ...
+
+
+class Standing(NamedTuple):
+    """Where somebody stands with a limit: so many in each window, `remaining` now, and more of
+    them in `more_in_seconds`. `exceeded`: this one was over it, and did not count."""
+
+    limit: int
+    window_seconds: int
+    remaining: int
+    more_in_seconds: int
+    exceeded: bool
+
+
+class RateLimits(Protocol):
+    """Counts what comes from each network address, per `name` of a limit. Never raises, and
+    never waits longer than a quarter of a second: it is in the way of everybody."""
+
+    async def hit(self, name: Literal["public", "failed"], who: str) -> Standing:
+        """Count one more of `who`, if the limit permits it."""
+        ...
+
+    async def shared(self) -> bool:
+        """Whether the count is where the settings want it; False while it is this process's
+        own because the store for all is away."""
+        ...
+
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """The settings that use cases obey."""
@@ -349,6 +603,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     access_token_ttl_seconds: int = 900
     refresh_token_ttl_seconds: int = 604_800
     require_verified_email: bool = False
+    packages: tuple[Package, ...] = SHIPPED
 
 
 class Ports(msgspec.Struct, frozen=True, kw_only=True):
@@ -365,3 +620,4 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     policy: Policy
     clock: Callable[[], datetime]
     entropy: Callable[[int], bytes]
+    payments: dict[str, PaymentProvider] = {}

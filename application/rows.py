@@ -48,6 +48,7 @@ class CounterRow(Row, frozen=True):
     rule_no: int
     window_start: int
     counts_since: int = 0
+    carry_max: int = 0
 
 
 class DataKeyRow(Row, frozen=True):
@@ -86,10 +87,54 @@ class AnswerRow(Row, frozen=True):
 
 class EntitlementRow(Row, frozen=True):
     """Not a row but a guard: the account may have only so many of this noun that have not
-    ended. Checked alone for this account; raises `EntitlementExceeded`."""
+    ended, these `adding` ones included. Checked alone for this account, before their states
+    are written; raises `EntitlementExceeded`."""
 
     account_id: str
     noun: str
     entitlement: str
     limit: int
     plan: str
+    adding: int = 1
+
+
+class PlanChangeRow(Row, frozen=True):
+    """The account changes to this plan when it is due; in the place of an earlier one."""
+
+    account_id: str
+    plan: str
+    due_at: datetime
+
+
+class PlanChangeOverRow(Row, frozen=True):
+    """Not a row but the end of one: the account's plan change is done, or is off."""
+
+    account_id: str
+
+
+class CreditCounterRow(Row, frozen=True):
+    """What an account's verifications may spend until `changes_at`. The row is there, and
+    locked; what was used stays."""
+
+    counter_id: int
+    limit_amount: int
+    changes_at: int
+    rule_no: int
+    entry_no: int
+
+
+class CreditHoldRow(Row, frozen=True):
+    """A hold that was just made."""
+
+    hold_id: str
+    account_id: str
+    amount: int
+    expires_at: int
+
+
+class CreditHoldOverRow(Row, frozen=True):
+    """The hold has ended like this, with so much of it spent."""
+
+    hold_id: str
+    status: str
+    captured: int

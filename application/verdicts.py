@@ -3,30 +3,58 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 
-from domain import allowances
+from domain import allowances, calendars
 from domain.accounts import Account
+from domain.allowances import Rule
 from domain.api_key_rules import Scalar
 from domain.api_keys import ApiKey, Environment
+from domain.calendars import Calendar
 from domain.verification import Code
 
 
 class QuotaState(msgspec.Struct, frozen=True):
-    """One quota as it stood after (or, refused, at) a verification."""
+    """One quota as it stood after (or, refused, at) a verification; its limit is with what was
+    carried over."""
 
     name: str
     scope: allowances.Scope
     limit: int | None
     used: int
     remaining: int | None
-    period: allowances.Period
+    period: calendars.Period | calendars.RatePeriod
     resets_at: str | None
 
 
+class RateLimitState(msgspec.Struct, frozen=True):
+    """One rate limit as it stood then. `exceeded`: it has no room for one more."""
+
+    name: str
+    limit: int | None
+    remaining: int | None
+    resets_at: str | None
+    exceeded: bool
+
+
+class CreditsState(msgspec.Struct, frozen=True):
+    """What may still be spent, as a decimal with two places."""
+
+    remaining: str
+
+
+class Left(NamedTuple):
+    """What a counter had left after a verification: for the verdict."""
+
+    kind: allowances.Kind
+    state: QuotaState | RateLimitState | CreditsState
+
+
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to a verification. `quotas` is empty where no counter was asked."""
+    """The answer to a verification. `quotas` and `rate_limits` are empty where no counter was
+    asked, `credits` is null where no credits were."""
 
     valid: bool
     code: Code
@@ -45,8 +73,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, Scalar] | None = None
     expires_at: str | None = None
     quotas: list[QuotaState] = []
-    credits: None = None
-    rate_limits: list[None] = []
+    credits: CreditsState | None = None
+    rate_limits: list[RateLimitState] = []
     position: str
 
 
@@ -67,12 +95,22 @@ def verdict_on(
     key: ApiKey,
     account: Account,
     code: Code,
-    quotas: list[QuotaState],
+    left: Sequence[Left],
     verification_id: str,
     request_id: str,
     position: str,
 ) -> Verdict:
     """The verdict on a key that is known, with all that its caller may see of it."""
+    quotas: list[QuotaState] = []
+    rate_limits: list[RateLimitState] = []
+    credits: CreditsState | None = None
+    for _, state in left:
+        if isinstance(state, QuotaState):
+            quotas.append(state)
+        elif isinstance(state, RateLimitState):
+            rate_limits.append(state)
+        else:
+            credits = state
     return Verdict(
         valid=code == "VALID",
         code=code,
@@ -87,20 +125,45 @@ def verdict_on(
         environment=key.environment,
         plan=account.plan,
         permissions=key.permissions,
-        roles=account.roles,
+        roles=key.roles,
         metadata=key.metadata or {},
         expires_at=None if key.expires_at is None else rfc3339(int(key.expires_at)),
         quotas=quotas,
+        credits=credits,
+        rate_limits=rate_limits,
         position=position,
     )
 
 
+def left_of(rule: Rule, limit: int | None, used: int, window_start: int) -> Left:
+    """What this counter had left when so much was used of it."""
+    remaining = None if limit is None else max(limit - used, 0)
+    if rule.kind == "quota":
+        period = rule.calendar.period
+        resets = resets_at(rule.calendar, window_start)
+        return Left(
+            "quota", QuotaState(rule.name, rule.scope, limit, used, remaining, period, resets)
+        )
+    if rule.kind == "rate":
+        resets = resets_at(rule.calendar, window_start)
+        exceeded = remaining is not None and remaining < (rule.cost or 0)
+        return Left("rate", RateLimitState(rule.name, limit, remaining, resets, exceeded))
+    return Left("credits", CreditsState(decimal(remaining or 0)))
+
+
+def decimal(hundredths: int) -> str:
+    """Credits as decimals with two places."""
+    sign = "-" if hundredths < 0 else ""
+    whole, rest = divmod(abs(hundredths), 100)
+    return f"{sign}{whole}.{rest:02d}"
+
+
 @lru_cache(maxsize=4096)
-def resets_at(period: allowances.Period, window_start: int) -> str | None:
+def resets_at(calendar: Calendar, window_start: int) -> str | None:
     """When the window that begins there ends; None for a lifetime."""
-    if period == "lifetime":
+    if calendar.period == "lifetime":
         return None
-    return rfc3339(allowances.window(period, window_start).end // 1_000_000)
+    return rfc3339(calendars.window(calendar, window_start).end // 1_000_000)
 
 
 @lru_cache(maxsize=4096)

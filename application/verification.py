@@ -10,28 +10,37 @@ counter are answered at once, and their rows ride along with the next flush.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 import structlog
 
-from application.batches import MAX_ROWS, Batch, Labels, Waiting
+from application.batches import MAX_ROWS, NO_LABELS, Batch, Labels, Waiting
 from application.errors import DirectoryStale, StoreUnavailable
 from application.ports import Counted, Digests, Directory, Flush, UsageLog
-from application.verdicts import (
-    QuotaState,
-    Verdict,
-    denial_of_the_unknown,
-    resets_at,
-    verdict_on,
-)
-from domain import allowances, key_format
-from domain.allowances import Allowance, Window
+from application.rules import RuleBook
+from application.settling import Rehashing, Settling
+from application.verdicts import Left, Verdict, denial_of_the_unknown, left_of, verdict_on
+from domain import calendars, key_format
+from domain.accounts import Account
+from domain.allowances import Rule
 from domain.api_keys import ApiKey
+from domain.calendars import Calendar, Window
+from domain.errors import UnknownOperation
 from domain.event import Metadata
-from domain.verification import STALE, Code, VerificationsCounted, judge
+from domain.permission_query import Query
+from domain.verification import (
+    GRANTED,
+    KINDS,
+    REFUSALS,
+    UNSETTLED,
+    Code,
+    Presented,
+    VerificationsCounted,
+    judge,
+)
 
 log = structlog.get_logger()
 
@@ -40,14 +49,72 @@ RETRY_SECONDS = 0.25
 STALE_PAUSE_SECONDS = 0.02
 STALE_TRIES = 25
 MOST_FULL = 16
+MAX_WINDOWS = 10_000
+
+_KIND = {kind: number for number, kind in enumerate(KINDS)}
 
 
 class KeyDirectory(Directory, Protocol):
     """The directory, with the look-ups that only verification needs."""
 
+    @property
+    def partial(self) -> bool:
+        """Whether keys may be missing that the database has: then `fetch` looks there."""
+        ...
+
+    @property
+    def foreign_algorithms(self) -> Collection[str]:
+        """How the digests of keys are made that were issued elsewhere."""
+        ...
+
     def find(self, digests: Sequence[bytes]) -> ApiKey | None: ...
 
+    async def fetch(self, digests: Sequence[bytes]) -> ApiKey | None: ...
+
     def fresh(self, max_staleness_seconds: float) -> bool: ...
+
+
+class Resolved(NamedTuple):
+    """What a secret leads to. `superseded`: a rotation replaced it; `foreign`: it was issued
+    elsewhere, and isn't known by our own digest yet."""
+
+    key: ApiKey | None
+    superseded: bool = False
+    foreign: bool = False
+
+
+NOBODY = Resolved(None)
+
+
+class Ask(NamedTuple):
+    """One verification. `operation` is priced by the plan; `foreign_secret` is what a key from
+    elsewhere was presented as."""
+
+    resolved: Resolved
+    audience: str | None = None
+    query: Query | None = None
+    cost: int = 1
+    operation: str | None = None
+    ip: str | None = None
+    labels: Labels = NO_LABELS
+    foreign_secret: str | None = None
+
+
+class Decided(NamedTuple):
+    """What memory says of an ask: the verdict so far, and which counters are still to be taken,
+    how much of each."""
+
+    key: ApiKey | None
+    code: Code
+    rules: tuple[Rule, ...] = ()
+    amounts: tuple[int, ...] = ()
+
+
+Settle = Callable[[Sequence[str]], Awaitable[None]]
+"""Decides anew what credits these accounts have."""
+
+Rehash = Callable[[str, str], Awaitable[None]]
+"""Gives a key from elsewhere our own digest of its secret."""
 
 
 class Verifier:
@@ -65,14 +132,20 @@ class Verifier:
         log_id: str,
         max_staleness_seconds: float,
         clock: Callable[[], datetime],
+        settle: Settle,
+        rehash: Rehash,
     ) -> None:
         self._directory = directory
+        self._rules = RuleBook(directory)
         self._usage = usage
         self._digests = digests
         self._stream = stream
         self._log_id = log_id
         self._max_staleness = max_staleness_seconds
         self._clock = clock
+        self._settling = Settling(settle)
+        self._rehashing = Rehashing(rehash)
+        self._windows: dict[Calendar, Window] = {}
         self._open = Batch(stream, 1)
         self._full: deque[Batch] = deque()
         self._wanted = asyncio.Event()
@@ -81,65 +154,120 @@ class Verifier:
         self._stopping = False
         self.rows_dropped = 0
 
-    def resolve(self, secret: str) -> ApiKey | None:
+    async def resolve(self, secret: str) -> Resolved:
         """The key of this secret, if there is one. Forged ones are refused before look-up."""
         if len(secret) > key_format.MAX_PRESENTED_CHARACTERS or key_format.looks_forged(secret):
-            return None
-        return self._directory.find(self._digests.candidates(secret))
+            return NOBODY
+        directory = self._directory
+        digests = self._digests.candidates(secret)
+        key = directory.find(digests)
+        if key is None and directory.partial:
+            key = await directory.fetch(digests)
+        if key is not None:
+            return Resolved(key, key.digest not in digests)
+        if not directory.foreign_algorithms:
+            return NOBODY
+        digests = self._digests.foreign(secret, directory.foreign_algorithms)
+        key = directory.find(digests)
+        if key is None and directory.partial:
+            key = await directory.fetch(digests)
+        if key is None:
+            return NOBODY
+        return Resolved(key, key.digest not in digests, foreign=True)
 
-    def judge(self, key: ApiKey | None) -> Code:
+    def judge(self, resolved: Resolved, ip: str | None) -> Code:
         """Whether a key that acts for itself works now, as far as memory knows."""
+        key = resolved.key
         account = None if key is None else self._directory.account(key.account_id)
-        return judge(key, account, None if key is None else key.audience, time.time())
+        audience = None if key is None else key.audience
+        presented = Presented(audience, None, ip, resolved.superseded)
+        return judge(key, account, presented, time.time())
 
     def require_fresh(self) -> None:
         """Raises DirectoryStale when this process may have missed a change."""
         if not self._directory.fresh(self._max_staleness):
             raise DirectoryStale("the end of the decisions log was not seen in time")
 
-    async def verify(
-        self,
-        key: ApiKey | None,
-        audience: str | None,
-        cost: int,
-        labels: Labels,
-        request_id: str,
-    ) -> Verdict:
-        """The verdict on this key. Raises DirectoryStale and StoreUnavailable.
+    async def verify(self, ask: Ask, request_id: str) -> Verdict:
+        """The verdict on this key. Raises UnknownOperation, DirectoryStale, StoreUnavailable.
 
         When the database knows a newer rule than this process, it looks again shortly.
         """
+        self.require_fresh()
+        return await self._count_in(ask, self._decide(ask), request_id)
+
+    async def verify_many(self, asks: Sequence[Ask], request_id: str) -> list[Verdict]:
+        """The verdicts in order. None takes anything if one raises UnknownOperation."""
+        self.require_fresh()
+        decided = [self._decide(ask) for ask in asks]
+        return await asyncio.gather(
+            *(
+                self._count_in(ask, each, request_id)
+                for ask, each in zip(asks, decided, strict=True)
+            )
+        )
+
+    def _decide(self, ask: Ask) -> Decided:
+        directory = self._directory
+        key = ask.resolved.key
+        if key is not None:
+            key = directory.key(key.id)
+        account = None if key is None else directory.account(key.account_id)
+        presented = Presented(ask.audience, ask.query, ask.ip, ask.resolved.superseded)
+        code = judge(key, account, presented, time.time())
+        if code != "VALID" or key is None or account is None:
+            return Decided(key, code)
+        return self._priced(ask, key, account)
+
+    def _priced(self, ask: Ask, key: ApiKey, account: Account) -> Decided:
+        rules, credits, costs = self._rules.rules(key, account)
+        cost = ask.cost
+        amounts = tuple([cost if rule.cost is None else rule.cost if cost else 0 for rule in rules])
+        if ask.operation is not None:
+            price = costs.get(ask.operation)
+            if price is None:
+                raise UnknownOperation(ask.operation, sorted(costs))
+            if credits is not None:
+                rules, amounts = (*rules, credits), (*amounts, price if cost else 0)
+        return Decided(key, "VALID", rules, amounts)
+
+    async def _count_in(self, ask: Ask, decided: Decided, request_id: str) -> Verdict:
         for _ in range(STALE_TRIES):
-            self.require_fresh()
-            directory = self._directory
-            if key is not None:
-                key = directory.key(key.id)
-            account = None if key is None else directory.account(key.account_id)
-            code = judge(key, account, audience, time.time())
+            key, code, rules, amounts = decided
             batch = self._room()
-            rules: tuple[Allowance, ...] = ()
-            if code == "VALID" and key is not None:
-                rules = (*directory.allowances(key.id), *directory.allowances(key.account_id))
+            position = self._directory.position
             if not rules:
                 if batch is None:  # only while flushing has been impossible for a while
                     self.rows_dropped += 1
                     return self._verdict(self._open, MAX_ROWS, key, code, [], request_id)
-                row = batch.add(key, code, cost, labels, directory.position)
+                row = batch.add(key, code, ask.cost, ask.labels, position, ask.operation)
+                self._welcome(ask, key, code)
                 return self._verdict(batch, row, key, code, [], request_id)
             if batch is None or self._down or self._stopping:
                 raise StoreUnavailable("counters can't be taken")
-            answer: asyncio.Future[tuple[int, list[QuotaState]]] = (
+            answer: asyncio.Future[tuple[int, list[Left]]] = (
                 asyncio.get_running_loop().create_future()
             )
-            row = batch.add(key, code, cost, labels, directory.position)
-            batch.waiting.append(Waiting(row, rules, cost, answer))
+            row = batch.add(key, code, ask.cost, ask.labels, position, ask.operation)
+            batch.waiting.append(Waiting(row, rules, amounts, answer))
             self._wanted.set()
-            refused, quotas = await answer
-            if refused != STALE:
-                code = "USAGE_EXCEEDED" if refused else code
-                return self._verdict(batch, row, key, code, quotas, request_id)
-            await asyncio.sleep(STALE_PAUSE_SECONDS)
+            refused, left = await answer
+            if refused >= GRANTED:
+                if refused:
+                    code = REFUSALS[left[refused - 1].kind]
+                self._welcome(ask, key, code)
+                return self._verdict(batch, row, key, code, left, request_id)
+            if refused == UNSETTLED:
+                await self._settling.settled(rules[-1].account_id)
+            else:
+                await asyncio.sleep(STALE_PAUSE_SECONDS)
+            self.require_fresh()
+            decided = self._decide(ask)
         raise DirectoryStale("the counters know a rule that this process has not seen")
+
+    def _welcome(self, ask: Ask, key: ApiKey | None, code: Code) -> None:
+        if ask.foreign_secret is not None and key is not None and code == "VALID":
+            self._rehashing.begin(key.id, ask.foreign_secret)
 
     async def run(self) -> None:
         """Flush batch after batch until `close`."""
@@ -207,16 +335,20 @@ class Verifier:
         return counted
 
     def _prepare(self, batch: Batch, now_us: int) -> Flush:
-        rules: dict[int, Allowance] = {}
+        found: dict[int, Rule] = {}
         for waiting in batch.waiting:
-            for each in waiting.allowances:
-                rules[each.counter_id] = each
-        counters = sorted(rules)
-        index = {counter: number for number, counter in enumerate(counters, 1)}
+            for rule in waiting.rules:
+                other = found.get(rule.counter_id)
+                # Two asks around a change: the newer rule is the one that holds.
+                if other is None or other.rule_no < rule.rule_no:
+                    found[rule.counter_id] = rule
+        rules = [found[counter] for counter in sorted(found)]
+        batch.index = {rule.counter_id: number for number, rule in enumerate(rules)}
         takes: list[int] = []
         for waiting in batch.waiting:
-            for each in waiting.allowances:
-                takes += (waiting.row, index[each.counter_id], waiting.cost)
+            row = waiting.row
+            for rule, amount in zip(waiting.rules, waiting.amounts, strict=True):
+                takes += (row, batch.index[rule.counter_id] + 1, amount)
         event = VerificationsCounted(
             instance=self._stream,
             at_us=batch.at_us,
@@ -228,56 +360,55 @@ class Verifier:
             code=batch.code,
             cost=batch.cost,
             takes=takes,
-            counters=counters,
+            counters=[rule.counter_id for rule in rules],
+            kinds=[_KIND[rule.kind] for rule in rules],
             labels=batch.labels,
+            operations=batch.operations,
         )
         metadata = Metadata(
             at=self._clock(), actor="verification", command_id=f"{self._stream}_{batch.version}"
         )
-        windows = {each.period: None for each in rules.values()}
-        bounds: dict[str, Window] = {
-            period: allowances.window(period, now_us) for period in windows
-        }
         return Flush(
             stream=self._stream,
             version=batch.version,
             metadata=msgspec.json.encode(metadata),
             batch=msgspec.json.encode(event)[1:-1],
-            counters=counters,
-            rules=[rules[counter].rule_no for counter in counters],
-            windows=[bounds[rules[counter].period] for counter in counters],
+            rules=rules,
+            windows=[self._window(rule.calendar, now_us) for rule in rules],
             takes=takes,
         )
 
+    def _window(self, calendar: Calendar, now_us: int) -> Window:
+        window = self._windows.get(calendar)
+        if window is None or not window.start <= now_us < window.end:
+            window = calendars.window(calendar, now_us)
+            if len(self._windows) >= MAX_WINDOWS:
+                self._windows.clear()
+            self._windows[calendar] = window
+        return window
+
     def _settle(self, batch: Batch, counted: Counted) -> None:
         """Answer everybody, replaying the batch in its order for what each had left."""
-        counters = sorted(
-            {each.counter_id for waiting in batch.waiting for each in waiting.allowances}
-        )
-        index = {counter: number for number, counter in enumerate(counters)}
+        index = batch.index
         used = list(counted.opening)
         refused = counted.refused
         for waiting in batch.waiting:
-            reason = refused.get(waiting.row, 0)
-            quotas = []
-            for rule in waiting.allowances:
+            reason = refused.get(waiting.row, GRANTED)
+            left = []
+            by = 0
+            for place, (rule, amount) in enumerate(
+                zip(waiting.rules, waiting.amounts, strict=True), 1
+            ):
                 number = index[rule.counter_id]
-                if reason == 0:
-                    used[number] += waiting.cost
-                limit = counted.limits[number]
-                quotas.append(
-                    QuotaState(
-                        name=rule.period,
-                        scope=rule.scope,
-                        limit=limit,
-                        used=used[number],
-                        remaining=None if limit is None else max(limit - used[number], 0),
-                        period=rule.period,
-                        resets_at=resets_at(rule.period, counted.windows[number]),
-                    )
+                if reason == GRANTED:
+                    used[number] += amount
+                elif reason == number + 1:
+                    by = place
+                left.append(
+                    left_of(rule, counted.limits[number], used[number], counted.windows[number])
                 )
             if not waiting.answer.done():
-                waiting.answer.set_result((reason, quotas))
+                waiting.answer.set_result((by if reason > GRANTED else reason, left))
 
     async def _recover(self, batch: Batch, error: StoreUnavailable) -> None:
         """Refuse who waits, then settle this version of the stream before any other.
@@ -325,7 +456,7 @@ class Verifier:
         row: int,
         key: ApiKey | None,
         code: Code,
-        quotas: list[QuotaState],
+        left: list[Left],
         request_id: str,
     ) -> Verdict:
         position = f"{self._log_id}:{self._directory.position}"
@@ -333,4 +464,4 @@ class Verifier:
         account = None if key is None else self._directory.account(key.account_id)
         if key is None or account is None:
             return denial_of_the_unknown(code, verification_id, request_id, position)
-        return verdict_on(key, account, code, quotas, verification_id, request_id, position)
+        return verdict_on(key, account, code, left, verification_id, request_id, position)

@@ -9,9 +9,9 @@ import msgspec
 import typer
 from rich.console import Console
 
-from bench import report, small, speed, streams
+from bench import peers_measure, peers_report, report, small, speed, streams
 from bench.exact import Exact, simultaneous
-from bench.ground import end_by_signal, ground
+from bench.ground import ROOT, end_by_signal, ground
 from bench.load import WrkMissing, require_wrk
 from bench.machine import busy_share, described, spread_cores
 from infra.embedded import StartError
@@ -65,6 +65,44 @@ def verify(
     write(json, Verified(described(), cores.sentence(), busy, found, exact))
     failed = found is not None and (found.counted != found.logged or found.counters_disagreeing)
     if failed or not all(each.holds for each in exact):
+        raise typer.Exit(1)
+
+
+@app.command("peers")
+def peers_command(
+    rounds: Annotated[int, typer.Option(min=1)] = 4,
+    seconds: Annotated[int, typer.Option(min=1, help="For each case of each round.")] = 3,
+    flood: Annotated[
+        bool, typer.Option("--flood", help="Also verify while 500 sign in at once.")
+    ] = False,
+    boundary: Annotated[
+        bool, typer.Option("--boundary", help="Also 100,000 keys at a quota's boundary: 5 minutes.")
+    ] = False,
+    picture: Annotated[Path, typer.Option(help="Where the picture goes.")] = ROOT
+    / "docs/images/peers.svg",
+    json: Json = ROOT / "bench/results/peers.json",
+) -> None:
+    """Tollhouse beside better-auth, djangorestframework-api-key, a FastAPI route, bare ASGI."""
+    try:
+        require_wrk()
+        cores = spread_cores()
+        busy = busy_share(2)
+        console.print(f"{described()}; {cores.sentence()}; {busy:.0%} busy with other things")
+        with ground(cores.postgres) as on:
+            found, keys = peers_measure.measure(on, cores, rounds, seconds, busy, console.print)
+            peers_report.show(console, found)
+            flooded, across = peers_measure.besides(
+                on, cores, keys, seconds, (flood, boundary), console.print
+            )
+    except (WrkMissing, StartError) as error:
+        console.print(str(error), style="red")
+        raise typer.Exit(1) from None
+    found = msgspec.structs.replace(found, flood=flooded, boundary=across)
+    peers_report.show_besides(console, found)
+    write(json, found)
+    peers_measure.draw(found, picture)
+    console.print(f"wrote {picture}" + (f" and {json}" if json else ""))
+    if not peers_report.exact(found):
         raise typer.Exit(1)
 
 

@@ -31,6 +31,7 @@ class Ground(NamedTuple):
     environment: dict[str, str]
     settings: Settings
     database_url: str
+    postgres_pid: int
 
 
 class Server(NamedTuple):
@@ -89,20 +90,33 @@ def ground(postgres_cores: set[int]) -> Iterator[Ground]:
             check=True,
             stdout=subprocess.DEVNULL,
         )
-        yield Ground(folder, environ, settings_of(environ), postgres.url)
+        settings = settings_of(environ)
+        yield Ground(folder, environ, settings, postgres.url, postgres.process.pid)
 
 
 @contextlib.contextmanager
 def serving(
-    name: str, argv: list[str], on: Ground, cores: set[int], ready_path: str
+    name: str,
+    argv: list[str],
+    on: Ground,
+    cores: set[int],
+    ready_path: str,
+    *,
+    program: Path | str = sys.executable,
+    cwd: Path = ROOT,
+    env: Mapping[str, str] | None = None,
+    fd: tuple[str, str] = ("--fd", ""),
 ) -> Iterator[Server]:
-    """A server on a socket of its own (`--fd` is added), ready; stopped afterwards."""
+    """A server on a socket of its own, ready; stopped afterwards.
+
+    Its descriptor is the last argument: `fd` is the option and what stands before the number.
+    """
     with bind("127.0.0.1", 0) as listener:
         process = ChildProcess(
             name,
-            [sys.executable, *argv, "--fd", str(listener.fileno())],
-            env=on.environment,
-            cwd=ROOT,
+            [program, *argv, fd[0], f"{fd[1]}{listener.fileno()}"],
+            env=on.environment if env is None else env,
+            cwd=cwd,
             log=on.folder / f"{name.replace(' ', '-')}.log",
             pass_fds=[listener.fileno()],
         )

@@ -1,6 +1,6 @@
 -- wrk's part: prepared requests, one after the other; a line of JSON at the end.
--- Arguments: a file with a key in each line, the caller's key, and "check" to read the answers
--- (which costs the generator, so not while something is measured).
+-- Arguments: a file with a key in each line, the caller's key, "check" to read the answers (which
+-- costs the generator, so not while something is measured), and the operation to name, if any.
 local threads = {}
 local requests, size, at = {}, 0, 0
 valid, answered = 0, 0
@@ -11,9 +11,11 @@ end
 
 function init(args)
   local headers = { ["Content-Type"] = "application/json", ["Authorization"] = "Bearer " .. args[2] }
+  local rest = '"}'
+  if args[4] ~= "" then rest = '","operation":"' .. args[4] .. '"}' end
   for key in io.lines(args[1]) do
     size = size + 1
-    requests[size] = wrk.format("POST", nil, headers, '{"key":"' .. key .. '"}')
+    requests[size] = wrk.format("POST", nil, headers, '{"key":"' .. key .. rest)
   end
   if args[3] == "check" then
     response = function(status, _, body)

@@ -52,12 +52,17 @@ def load(
     cores: set[int],
     *,
     check: bool = False,
+    operation: str = "",
 ) -> Measured:
-    """Verify the keys of this file over and over, each connection as fast as it is answered."""
+    """Verify the keys of this file over and over, each connection as fast as it is answered.
+
+    With an `operation` each verification names it. `check` reads every answer.
+    """
     argv = [
         require_wrk(),
         *("-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency"),
         *("-s", str(SCRIPT), url, "--", str(keys), caller, "check" if check else "measure"),
+        operation,
     ]
     with on_cores(cores):
         done = subprocess.run(argv, capture_output=True, text=True, timeout=seconds + 30)

@@ -54,6 +54,24 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
+def tree_cpu_seconds(pid: int) -> float:
+    """The same with every descendant that lives now."""
+    total = 0.0
+    for each in tree(pid):
+        with contextlib.suppress(OSError):
+            total += cpu_seconds(each)
+    return total
+
+
+def tree_pss_mib(pid: int) -> float:
+    """Its proportional set size with every descendant's."""
+    total = 0.0
+    for each in tree(pid):
+        with contextlib.suppress(OSError):
+            total += pss_mib(each)
+    return total
+
+
 def pss_mib(pid: int) -> float:
     """Its proportional set size: its own memory, and its share of what it shares."""
     for line in (PROC / str(pid) / "smaps_rollup").read_text().splitlines():

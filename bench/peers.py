@@ -15,8 +15,9 @@ import uvloop
 from litestar import Litestar, get, post
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from api.http.verify_lane import PATH, VerifyRequest
+from api.http.verify_lane import PATH
 from api.http.wire import BoundedHttp
+from api.verification import VerifyRequest
 from application.verdicts import QuotaState, Verdict
 from infra.http_server import http_server
 

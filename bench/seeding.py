@@ -21,7 +21,7 @@ from application.ports import Ports
 from application.rows import ClaimRow, KeyDigestRow, Row
 from domain import accounts, api_keys, claims, key_format
 from domain.accounts import Profile
-from domain.allowances import Quota
+from domain.allowances import Quota, counter_of
 from domain.api_keys import IssueApiKey
 
 PLAN = "enterprise"
@@ -29,7 +29,7 @@ ACCOUNTS_IN_ONE_APPEND = 10
 
 
 class SeededKey(NamedTuple):
-    """A key with its own quota, of an account with a shared one."""
+    """A key with its own quota; `shared_counter_id` is of its account, should its plan have one."""
 
     secret: str
     key_id: str
@@ -45,8 +45,10 @@ class Seeded(NamedTuple):
     position: int
 
 
-async def seed(ports: Ports, owners: int, keys_each: int, quota: Quota) -> Seeded:
-    """So many accounts on the plan enterprise, each with so many keys of this quota."""
+async def seed(
+    ports: Ports, owners: int, keys_each: int, quota: Quota, plan: str = PLAN
+) -> Seeded:
+    """So many accounts on this plan, each with so many keys of this quota."""
     made: list[SeededKey] = []
     position = 0
     for start in range(0, owners, ACCOUNTS_IN_ONE_APPEND):
@@ -54,7 +56,7 @@ async def seed(ports: Ports, owners: int, keys_each: int, quota: Quota) -> Seede
         changes: list[Change[Any]] = []
         rows: list[Row] = []
         for _ in range(min(ACCOUNTS_IN_ONE_APPEND, owners - start)):
-            made += _account(ports, now, keys_each, quota, changes, rows)
+            made += _account(ports, now, keys_each, quota, plan, changes, rows)
         context = Context(principal=SYSTEM, command_id=f"bench-{os.urandom(8).hex()}")
         position = await commit(ports, context, now, changes, rows)
     return Seeded(made, position)
@@ -65,29 +67,20 @@ def _account(
     now: datetime,
     keys: int,
     quota: Quota,
+    plan: str,
     changes: list[Change[Any]],
     rows: list[Row],
 ) -> Sequence[SeededKey]:
-    plan = ports.directory.plan(PLAN)
-    assert plan is not None
-    assert plan.entitlements.quota is not None
     account_id = new_id(ports, "acct")
     address = f"{account_id}@bench.example"
-    events = accounts.register(account_id, address, None, Profile(), PLAN)
-    shared, counter = new_allowance(
-        ports, account_id, account_id, "shared", plan.entitlements.quota
-    )
+    events = accounts.register(account_id, address, None, Profile(), plan)
     digest = ports.digests.claims(claims.EMAIL, address)[0]
     rows += [
         ports.vault.new_data_key(account_id),
         ClaimRow(claims.EMAIL, digest, account_id),
-        counter,
     ]
-    changes += [change(fresh(ACCOUNT, account_id), events, now, account_id), shared]
-    return [
-        _key(ports, now, account_id, number, quota, counter.counter_id, changes, rows)
-        for number in range(keys)
-    ]
+    changes.append(change(fresh(ACCOUNT, account_id), events, now, account_id))
+    return [_key(ports, now, account_id, number, quota, changes, rows) for number in range(keys)]
 
 
 def _key(
@@ -96,7 +89,6 @@ def _key(
     account_id: str,
     number: int,
     quota: Quota,
-    shared_counter_id: int,
     changes: list[Change[Any]],
     rows: list[Row],
 ) -> SeededKey:
@@ -110,4 +102,5 @@ def _key(
     own, counter = new_allowance(ports, key_id, account_id, "own", quota)
     rows += [KeyDigestRow(digest, key_id), counter]
     changes += [change(fresh(API_KEY, key_id), events, now, account_id), own]
-    return SeededKey(secret, key_id, account_id, counter.counter_id, shared_counter_id)
+    shared = counter_of(account_id, "quota")
+    return SeededKey(secret, key_id, account_id, counter.counter_id, shared)

@@ -43,9 +43,20 @@ class RoleGranted(Event, frozen=True, tag="account.role_granted.v1"):
 
 
 class PlanAssigned(Event, frozen=True, tag="account.plan_assigned.v1"):
-    """The account is on this plan from now on."""
+    """The account is on this plan from now on; a change that was scheduled is off."""
 
     plan: str
+
+
+class PlanChangeScheduled(Event, frozen=True, tag="account.plan_change_scheduled.v1"):
+    """The account will be put on this plan at this instant; an earlier schedule is off."""
+
+    plan: str
+    due_at: datetime
+
+
+class PlanChangeCancelled(Event, frozen=True, tag="account.plan_change_cancelled.v1"):
+    """The account stays on its plan: the change that was scheduled is off."""
 
 
 class AccountSuspended(Event, frozen=True, tag="account.suspended.v1"):
@@ -61,6 +72,8 @@ AccountEvent = (
     | EmailVerified
     | RoleGranted
     | PlanAssigned
+    | PlanChangeScheduled
+    | PlanChangeCancelled
     | AccountSuspended
     | AccountReinstated
 )
@@ -69,7 +82,8 @@ AccountEvent = (
 class Account(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An account as decisions and verification need it: nothing personal.
 
-    `epoch` rises with everything that must end the access tokens issued before.
+    `epoch` rises with everything that must end the access tokens issued before; `plan_no` with
+    every plan assigned. `next_plan_at` is in seconds since 1970 UTC.
     """
 
     id: str
@@ -82,6 +96,9 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     plan: str = ""
     roles: tuple[str, ...] = ()
     epoch: int = 0
+    plan_no: int = 0
+    next_plan: str | None = None
+    next_plan_at: float | None = None
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -148,6 +165,36 @@ def reinstate(account: Account) -> list[Event]:
     return [] if account.status == "active" else [AccountReinstated()]
 
 
+def assign_plan(account: Account, plan: str) -> list[Event]:
+    """Put the account on this plan now. On it already, only what was scheduled ends."""
+    if account.plan == plan:
+        return cancel_plan_change(account)
+    return [PlanAssigned(plan=plan)]
+
+
+def schedule_plan(account: Account, plan: str, due_at: datetime) -> list[Event]:
+    """Put the account on this plan later. The one that it is on already needs no change."""
+    if account.plan == plan:
+        return cancel_plan_change(account)
+    if (account.next_plan, account.next_plan_at) == (plan, due_at.timestamp()):
+        return []
+    return [PlanChangeScheduled(plan=plan, due_at=due_at)]
+
+
+def cancel_plan_change(account: Account) -> list[Event]:
+    """Stay on the plan; where nothing is scheduled, nothing happens."""
+    return [] if account.next_plan is None else [PlanChangeCancelled()]
+
+
+def renew_plan(account: Account, now: datetime) -> list[Event]:
+    """Carry out the change that is due; nothing where it was cancelled, moved or done."""
+    if account.next_plan is None or account.next_plan_at is None:
+        return []
+    if account.next_plan_at > now.timestamp():
+        return []
+    return [PlanAssigned(plan=account.next_plan)]
+
+
 def evolve(state: Account | None, event: AccountEvent, at: datetime) -> Account:
     """The account after this event."""
     if isinstance(event, AccountRegistered):
@@ -167,7 +214,17 @@ def evolve(state: Account | None, event: AccountEvent, at: datetime) -> Account:
         case RoleGranted():
             return replace(state, roles=(*state.roles, event.role), epoch=state.epoch + 1)
         case PlanAssigned():
-            return replace(state, plan=event.plan)
+            return replace(
+                state,
+                plan=event.plan,
+                plan_no=state.plan_no + 1,
+                next_plan=None,
+                next_plan_at=None,
+            )
+        case PlanChangeScheduled():
+            return replace(state, next_plan=event.plan, next_plan_at=event.due_at.timestamp())
+        case PlanChangeCancelled():
+            return replace(state, next_plan=None, next_plan_at=None)
         case AccountSuspended():
             return replace(state, status="suspended", epoch=state.epoch + 1)
         case AccountReinstated():

@@ -1,12 +1,12 @@
 """What may stand in the fields of an API key, checked once, on the way in."""
 
-import re
 from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
 
 from domain.errors import InvalidCommand
+from domain.permission_query import NAME, RESERVED, ROLE, WILDCARD
 
 Kind = Literal["standard", "service"]
 Scalar = str | int | float | bool | None
@@ -27,7 +27,8 @@ SERVICE_PERMISSIONS = frozenset(
 )
 """What a service key may be permitted; a standard key's permissions are its owner's words."""
 
-_PERMISSION = re.compile(r"[a-z0-9_-]+(?:[.:][a-z0-9_-]+)*")
+MAX_OVERLAP_SECONDS = 2_592_000
+"""Thirty days: as long as the secret before a rotation may go on working."""
 
 
 class Labels(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,19 +55,53 @@ def checked_audience(audience: str | None) -> str | None:
 
 
 def checked_permissions(permissions: tuple[str, ...], kind: Kind) -> tuple[str, ...]:
-    """The permissions, each once: at most 100; a service key's are from a fixed list."""
+    """The permissions, each once: at most 100; a service key's are from a fixed list.
+
+    A standard key's may be wildcards (`documents.*`, `*`). What the query language could not
+    ask for is refused: its own words, and what reads as a role there.
+    """
     if len(permissions) > 100:
         raise InvalidCommand("permissions", "at most 100")
     for number, permission in enumerate(permissions):
-        if len(permission) > 100 or _PERMISSION.fullmatch(permission) is None:
-            raise InvalidCommand(
-                f"permissions[{number}]", "words of a-z 0-9 _ - joined by . or :, at most 100 long"
-            )
+        here = f"permissions[{number}]"
         if kind == "service" and permission not in SERVICE_PERMISSIONS:
+            raise InvalidCommand(here, f"one of {' '.join(sorted(SERVICE_PERMISSIONS))}")
+        if len(permission) > 100 or not (
+            NAME.fullmatch(permission) or WILDCARD.fullmatch(permission)
+        ):
             raise InvalidCommand(
-                f"permissions[{number}]", f"one of {' '.join(sorted(SERVICE_PERMISSIONS))}"
+                here,
+                "words of a-z 0-9 _ - joined by . or :, at most 100 long; * alone or at the end",
             )
+        if permission in RESERVED or permission.startswith(ROLE):
+            raise InvalidCommand(here, "and, or, not and role: are words of permission queries")
     return tuple(dict.fromkeys(permissions))
+
+
+def checked_roles(roles: tuple[str, ...]) -> tuple[str, ...]:
+    """The roles, each once: at most 50."""
+    if len(roles) > 50:
+        raise InvalidCommand("roles", "at most 50")
+    for number, role in enumerate(roles):
+        if len(role) > 100 or NAME.fullmatch(role) is None:
+            raise InvalidCommand(
+                f"roles[{number}]", "words of a-z 0-9 _ - joined by . or :, at most 100 long"
+            )
+    return tuple(dict.fromkeys(roles))
+
+
+def checked_overlap(overlap_seconds: int) -> int:
+    """For how long the secret before a rotation goes on working; 0: not at all."""
+    if not 0 <= overlap_seconds <= MAX_OVERLAP_SECONDS:
+        raise InvalidCommand("overlap_seconds", f"0 to {MAX_OVERLAP_SECONDS}")
+    return overlap_seconds
+
+
+def checked_hint(hint: str) -> str:
+    """What is shown of a key that was made elsewhere: 1 to 40 printable characters."""
+    if not 1 <= len(hint) <= 40 or not hint.isprintable():
+        raise InvalidCommand("hint", "1 to 40 printable characters")
+    return hint
 
 
 def checked_expiry(expires_at: datetime | None, now: datetime) -> datetime | None:

@@ -1,10 +1,33 @@
-"""API keys: named, revocable access. The secret is shown once; only its digest is kept."""
+"""API keys: named, revocable access. The secret is shown once; only its digest is kept.
+
+A key is a lineage: rotation gives it another secret, and leaves its id, counters, limits and
+history (domain/key_lineage.py decides that, and what becomes of keys that were made elsewhere).
+"""
 
 from datetime import datetime
-from typing import Annotated, Literal, assert_never
+from typing import Any, assert_never
 
 import msgspec
 
+from domain.addresses import checked_ip_allow
+from domain.allowances import RateLimit, check_rate_limits
+from domain.api_key_events import Algorithm as Algorithm
+from domain.api_key_events import ApiKeyEvent as ApiKeyEvent
+from domain.api_key_events import ApiKeyExpirySet as ApiKeyExpirySet
+from domain.api_key_events import ApiKeyImported as ApiKeyImported
+from domain.api_key_events import ApiKeyIpAllowSet as ApiKeyIpAllowSet
+from domain.api_key_events import ApiKeyIssued as ApiKeyIssued
+from domain.api_key_events import ApiKeyLabelled as ApiKeyLabelled
+from domain.api_key_events import ApiKeyLimitsSet as ApiKeyLimitsSet
+from domain.api_key_events import ApiKeyPaused as ApiKeyPaused
+from domain.api_key_events import ApiKeyPermissionsSet as ApiKeyPermissionsSet
+from domain.api_key_events import ApiKeyRehashed as ApiKeyRehashed
+from domain.api_key_events import ApiKeyRenamed as ApiKeyRenamed
+from domain.api_key_events import ApiKeyResumed as ApiKeyResumed
+from domain.api_key_events import ApiKeyRevoked as ApiKeyRevoked
+from domain.api_key_events import ApiKeyRolesSet as ApiKeyRolesSet
+from domain.api_key_events import ApiKeyRotated as ApiKeyRotated
+from domain.api_key_events import Environment as Environment
 from domain.api_key_rules import (
     Kind,
     Labels,
@@ -14,86 +37,18 @@ from domain.api_key_rules import (
     checked_expiry,
     checked_name,
     checked_permissions,
+    checked_roles,
 )
 from domain.errors import KeyRevoked
-from domain.event import INTERNAL, Event
-
-Environment = Literal["live", "test"]
 
 
-class ApiKeyIssued(Event, frozen=True, tag="api_key.issued.v1"):
-    """A key exists. `digest` is the keyed hash of its secret under the pepper `pepper_id`."""
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """A key as decisions and verification need it. Instants are Unix seconds.
 
-    key_id: str
-    account_id: str
-    name: str
-    digest: Annotated[bytes, INTERNAL]
-    pepper_id: Annotated[str, INTERNAL]
-    hint: str
-    kind: Kind = "standard"
-    environment: Environment = "live"
-    audience: str | None = None
-    permissions: tuple[str, ...] = ()
-    expires_at: datetime | None = None
-    metadata: dict[str, Scalar] = {}
-    tags: tuple[str, ...] = ()
-    external_id: str | None = None
-    enabled: bool = True
-    generation: int = 1
-
-
-class ApiKeyRenamed(Event, frozen=True, tag="api_key.renamed.v1"):
-    """The key has another name."""
-
-    name: str
-
-
-class ApiKeyPermissionsSet(Event, frozen=True, tag="api_key.permissions_set.v1"):
-    """The key has exactly these permissions."""
-
-    permissions: tuple[str, ...]
-
-
-class ApiKeyExpirySet(Event, frozen=True, tag="api_key.expiry_set.v1"):
-    """The key ends at this instant, or never."""
-
-    expires_at: datetime | None = None
-
-
-class ApiKeyLabelled(Event, frozen=True, tag="api_key.labelled.v1"):
-    """The key's owner attached exactly these labels to it."""
-
-    metadata: dict[str, Scalar] = {}
-    tags: tuple[str, ...] = ()
-    external_id: str | None = None
-
-
-class ApiKeyPaused(Event, frozen=True, tag="api_key.paused.v1"):
-    """The key is refused until it is resumed."""
-
-
-class ApiKeyResumed(Event, frozen=True, tag="api_key.resumed.v1"):
-    """The key works again."""
-
-
-class ApiKeyRevoked(Event, frozen=True, tag="api_key.revoked.v1"):
-    """The key has ended for good."""
-
-
-ApiKeyEvent = (
-    ApiKeyIssued
-    | ApiKeyRenamed
-    | ApiKeyPermissionsSet
-    | ApiKeyExpirySet
-    | ApiKeyLabelled
-    | ApiKeyPaused
-    | ApiKeyResumed
-    | ApiKeyRevoked
-)
-
-
-class ApiKey(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A key as decisions and verification need it. Instants are Unix seconds."""
+    `limits_no` numbers its rate limits. After a rotation, `previous_digest` is that of the
+    secret before it, which works before `previous_until` (0: it ended at once). `algorithm` and
+    `previous_algorithm` are those of secrets that were hashed elsewhere; None: digested here.
+    """
 
     id: str
     account_id: str
@@ -113,6 +68,14 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     enabled: bool = True
     generation: int = 1
     revoked_at: float | None = None
+    roles: tuple[str, ...] = ()
+    ip_allow: tuple[str, ...] = ()
+    rate_limits: tuple[RateLimit, ...] = ()
+    limits_no: int = 1
+    previous_digest: bytes | None = None
+    previous_until: float | None = None
+    algorithm: Algorithm | None = None
+    previous_algorithm: Algorithm | None = None
 
 
 class IssueApiKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,6 +90,9 @@ class IssueApiKey(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
     labels: Labels = Labels()
     enabled: bool = True
+    roles: tuple[str, ...] = ()
+    ip_allow: tuple[str, ...] = ()
+    rate_limits: tuple[RateLimit, ...] = ()
 
 
 class AmendApiKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,6 +100,9 @@ class AmendApiKey(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str | msgspec.UnsetType = msgspec.UNSET
     permissions: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    roles: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    ip_allow: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    rate_limits: tuple[RateLimit, ...] | msgspec.UnsetType = msgspec.UNSET
     expires_at: datetime | msgspec.UnsetType | None = msgspec.UNSET
     metadata: dict[str, Scalar] | msgspec.UnsetType = msgspec.UNSET
     tags: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
@@ -145,26 +114,29 @@ def issue(
     command: IssueApiKey, key_id: str, digest: bytes, pepper_id: str, hint: str, now: datetime
 ) -> list[ApiKeyEvent]:
     """The facts of a new key. InvalidCommand names the field that breaks a rule."""
+    fields = issued_fields(command, now)
+    return [ApiKeyIssued(key_id=key_id, digest=digest, pepper_id=pepper_id, hint=hint, **fields)]
+
+
+def issued_fields(command: IssueApiKey, now: datetime) -> dict[str, Any]:
+    """What the first event of a key says of the command, each field checked."""
     check_labels(command.labels)
-    return [
-        ApiKeyIssued(
-            key_id=key_id,
-            account_id=command.account_id,
-            name=checked_name(command.name),
-            digest=digest,
-            pepper_id=pepper_id,
-            hint=hint,
-            kind=command.kind,
-            environment=command.environment,
-            audience=checked_audience(command.audience),
-            permissions=checked_permissions(command.permissions, command.kind),
-            expires_at=checked_expiry(command.expires_at, now),
-            metadata=command.labels.metadata,
-            tags=command.labels.tags,
-            external_id=command.labels.external_id,
-            enabled=command.enabled,
-        )
-    ]
+    return {
+        "account_id": command.account_id,
+        "name": checked_name(command.name),
+        "kind": command.kind,
+        "environment": command.environment,
+        "audience": checked_audience(command.audience),
+        "permissions": checked_permissions(command.permissions, command.kind),
+        "expires_at": checked_expiry(command.expires_at, now),
+        "metadata": command.labels.metadata,
+        "tags": command.labels.tags,
+        "external_id": command.labels.external_id,
+        "enabled": command.enabled,
+        "roles": checked_roles(command.roles),
+        "ip_allow": checked_ip_allow(command.ip_allow),
+        "rate_limits": check_rate_limits(command.rate_limits),
+    }
 
 
 def amend(key: ApiKey, command: AmendApiKey, now: datetime) -> list[ApiKeyEvent]:
@@ -174,12 +146,37 @@ def amend(key: ApiKey, command: AmendApiKey, now: datetime) -> list[ApiKeyEvent]
     events: list[ApiKeyEvent] = []
     if command.name is not msgspec.UNSET and (name := checked_name(command.name)) != key.name:
         events.append(ApiKeyRenamed(name=name))
+    events += _amend_rights(key, command)
+    if command.expires_at is not msgspec.UNSET and _unix(command.expires_at) != key.expires_at:
+        events.append(ApiKeyExpirySet(expires_at=checked_expiry(command.expires_at, now)))
+    events += _amend_labels(key, command)
+    if command.enabled is not msgspec.UNSET and command.enabled != key.enabled:
+        events.append(ApiKeyResumed() if command.enabled else ApiKeyPaused())
+    return events
+
+
+def _amend_rights(key: ApiKey, command: AmendApiKey) -> list[ApiKeyEvent]:
+    events: list[ApiKeyEvent] = []
     if command.permissions is not msgspec.UNSET:
         permissions = checked_permissions(command.permissions, key.kind)
         if permissions != key.permissions:
             events.append(ApiKeyPermissionsSet(permissions=permissions))
-    if command.expires_at is not msgspec.UNSET and _unix(command.expires_at) != key.expires_at:
-        events.append(ApiKeyExpirySet(expires_at=checked_expiry(command.expires_at, now)))
+    if command.roles is not msgspec.UNSET:
+        roles = checked_roles(command.roles)
+        if roles != key.roles:
+            events.append(ApiKeyRolesSet(roles=roles))
+    if command.ip_allow is not msgspec.UNSET:
+        ip_allow = checked_ip_allow(command.ip_allow)
+        if ip_allow != key.ip_allow:
+            events.append(ApiKeyIpAllowSet(ip_allow=ip_allow))
+    if command.rate_limits is not msgspec.UNSET:
+        rate_limits = check_rate_limits(command.rate_limits)
+        if rate_limits != key.rate_limits:
+            events.append(ApiKeyLimitsSet(rate_limits=rate_limits))
+    return events
+
+
+def _amend_labels(key: ApiKey, command: AmendApiKey) -> list[ApiKeyEvent]:
     labels = labels_of(key)
     wanted = Labels(
         metadata=labels.metadata if command.metadata is msgspec.UNSET else command.metadata,
@@ -188,12 +185,10 @@ def amend(key: ApiKey, command: AmendApiKey, now: datetime) -> list[ApiKeyEvent]
             labels.external_id if command.external_id is msgspec.UNSET else command.external_id
         ),
     )
-    if wanted != labels:
-        check_labels(wanted)
-        events.append(ApiKeyLabelled(**msgspec.structs.asdict(wanted)))
-    if command.enabled is not msgspec.UNSET and command.enabled != key.enabled:
-        events.append(ApiKeyResumed() if command.enabled else ApiKeyPaused())
-    return events
+    if wanted == labels:
+        return []
+    check_labels(wanted)
+    return [ApiKeyLabelled(**msgspec.structs.asdict(wanted))]
 
 
 def revoke(key: ApiKey) -> list[ApiKeyEvent]:
@@ -227,6 +222,10 @@ def evolve(state: ApiKey | None, event: ApiKeyEvent, at: datetime) -> ApiKey:
             enabled=event.enabled,
             generation=event.generation,
             issued_at=at.timestamp(),
+            roles=event.roles,
+            ip_allow=event.ip_allow,
+            rate_limits=event.rate_limits,
+            algorithm=event.algorithm if isinstance(event, ApiKeyImported) else None,
         )
     if state is None:
         raise ValueError(f"{type(event).__name__} before api_key.issued")
@@ -236,6 +235,12 @@ def evolve(state: ApiKey | None, event: ApiKeyEvent, at: datetime) -> ApiKey:
             return replace(state, name=event.name)
         case ApiKeyPermissionsSet():
             return replace(state, permissions=event.permissions)
+        case ApiKeyRolesSet():
+            return replace(state, roles=event.roles)
+        case ApiKeyIpAllowSet():
+            return replace(state, ip_allow=event.ip_allow)
+        case ApiKeyLimitsSet():
+            return replace(state, rate_limits=event.rate_limits, limits_no=state.limits_no + 1)
         case ApiKeyExpirySet():
             return replace(state, expires_at=_unix(event.expires_at))
         case ApiKeyLabelled():
@@ -249,10 +254,29 @@ def evolve(state: ApiKey | None, event: ApiKeyEvent, at: datetime) -> ApiKey:
             return replace(state, enabled=False)
         case ApiKeyResumed():
             return replace(state, enabled=True)
+        case ApiKeyRotated():
+            return _rotated(state, event)
+        case ApiKeyRehashed():
+            return replace(state, digest=event.digest, pepper_id=event.pepper_id, algorithm=None)
         case ApiKeyRevoked():
             return replace(state, revoked_at=at.timestamp())
         case _:
             assert_never(event)
+
+
+def _rotated(state: ApiKey, event: ApiKeyRotated) -> ApiKey:
+    return msgspec.structs.replace(
+        state,
+        digest=event.digest,
+        pepper_id=event.pepper_id,
+        hint=event.hint,
+        generation=event.generation,
+        algorithm=None,
+        previous_digest=state.digest,
+        # No clock decides where there is no overlap: another process's may be behind.
+        previous_until=_unix(event.previous_until) or 0.0,
+        previous_algorithm=state.algorithm,
+    )
 
 
 def _unix(instant: datetime | None) -> float | None:

@@ -3,6 +3,9 @@
 `api/http/problems.py` is the one table from these to problem documents.
 """
 
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
 
 class DomainError(Exception):
     """A command was understood and refused. Nothing was changed."""
@@ -75,3 +78,107 @@ class UnknownPlan(DomainError):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.name = name
+
+
+class PlanNotOffered(DomainError):
+    """The plan is retired: no account is put on it any more."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+class PlanInUse(DomainError):
+    """The server itself puts accounts on this plan, so it can't be retired."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+class NotSelfService(DomainError):
+    """Owners can't change to this plan by themselves."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+class UnknownOperation(DomainError):
+    """The plan prices no operation of this name; `known` are those that it does."""
+
+    def __init__(self, name: str, known: list[str]) -> None:
+        super().__init__(name)
+        self.name = name
+        self.known = known
+
+
+class UnknownPackage(DomainError):
+    """No package of this name is on offer."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+class UnknownProvider(DomainError):
+    """This payment provider is not set up here; `known` are those that are."""
+
+    def __init__(self, name: str, known: tuple[str, ...]) -> None:
+        super().__init__(name)
+        self.name = name
+        self.known = known
+
+
+class InvalidQuery(DomainError):
+    """A permission query can't be read; `column` counts characters from 1."""
+
+    def __init__(self, param: str, column: int, reason: str) -> None:
+        super().__init__(f"{param}, column {column}: {reason}")
+        self.param = param
+        self.column = column
+        self.reason = reason
+
+
+class InvalidAmount(DomainError):
+    """Not an amount of credits that can be granted, held, captured or spent."""
+
+    def __init__(self, param: str, reason: str) -> None:
+        super().__init__(f"{param}: {reason}")
+        self.param = param
+        self.reason = reason
+
+
+class CreditsExhausted(DomainError):
+    """The account has fewer credits than this takes. Both in hundredths."""
+
+    def __init__(self, available: int, needed: int) -> None:
+        super().__init__(f"{needed} of {available}")
+        self.available = available
+        self.needed = needed
+
+
+class HoldEnded(DomainError):
+    """The hold was captured, released, or its time is over: nothing is held by it any more."""
+
+    def __init__(self, hold_id: str, status: Literal["captured", "released", "expired"]) -> None:
+        super().__init__(f"{hold_id} is {status}")
+        self.hold_id = hold_id
+        self.status: Literal["captured", "released", "expired"] = status
+
+
+class ImportFault(NamedTuple):
+    """What is wrong with one item of an import; `param` names its field."""
+
+    index: int
+    param: str
+    reason: str
+
+
+class ImportRefused(DomainError):
+    """Some items can't be imported, so none was. `faults` are in the order of the items."""
+
+    def __init__(self, faults: Sequence[ImportFault], items: int) -> None:
+        super().__init__(f"{len(faults)} of {items}")
+        self.faults = faults
+        self.items = items

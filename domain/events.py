@@ -8,14 +8,25 @@ from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 from domain.accounts import AccountEvent
-from domain.allowances import AllowanceEvent
+from domain.allowances import AllowanceEvent, ResetEvent
 from domain.api_keys import ApiKeyEvent
+from domain.credit_events import CreditEvent
 from domain.event import Event, stored_name
 from domain.plans import PlanEvent
+from domain.purchases import PurchaseEvent
 from domain.sessions import SessionEvent
 from domain.verification import UsageEvent
 
-DecisionEvent = AccountEvent | SessionEvent | ApiKeyEvent | PlanEvent | AllowanceEvent
+DecisionEvent = (
+    AccountEvent
+    | SessionEvent
+    | ApiKeyEvent
+    | PlanEvent
+    | AllowanceEvent
+    | ResetEvent
+    | PurchaseEvent
+    | CreditEvent
+)
 AnyEvent = DecisionEvent | UsageEvent
 
 Upcaster = Callable[[Any], Event]
@@ -53,8 +64,11 @@ CURRENT: tuple[type[Event], ...] = (
     *get_args(AccountEvent),
     SessionEvent,
     *get_args(ApiKeyEvent),
-    PlanEvent,
+    *get_args(PlanEvent),
     *get_args(AllowanceEvent),
+    ResetEvent,
+    *get_args(PurchaseEvent),
+    *get_args(CreditEvent),
     UsageEvent,
 )
 

@@ -65,3 +65,10 @@ def hint(key: str) -> str:
     """
     head = key[: -_TAIL + len("_live_")] if _OURS.fullmatch(key) else ""
     return f"{head}…{key[-4:]}"
+
+
+def prefix_of(hint: str) -> str | None:
+    """The prefix of the key that this is the hint of; None where it has not our shape."""
+    prefix, _, rest = hint.partition("_")
+    ours = _PREFIX.fullmatch(prefix) is not None and rest.startswith(("live_…", "test_…"))
+    return prefix if ours else None

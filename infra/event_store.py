@@ -17,11 +17,12 @@ from eventsourcing.persistence import IntegrityError, PersistenceError, StoredEv
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
 
 from application.errors import StoreUnavailable, VersionConflict
-from application.ports import AnswerExists, Followed
+from application.ports import AnswerExists, Appended, CounterLock, Decide, Followed
 from application.rows import ClaimRow, DataKeyRow, EntitlementRow, Row
 from domain.errors import EntitlementExceeded, Taken
 from domain.event import Metadata, NewEvent, Recorded
 from infra.event_mapper import EventMapper
+from infra.locked_append import Decision
 from infra.postgres.connection import SCHEMA, hang_up, parameters
 from infra.postgres.following import follow
 from infra.postgres.rows import statement
@@ -36,8 +37,12 @@ LONGEST_SECONDS = 7.0
 _CONFLICTS = {"claims_pkey": "claim", "key_digests_pkey": "key", "answers_pkey": "answer"}
 
 
+Make = Callable[[psycopg.Cursor[Any], list[StoredEvent]], None]
+
+
 class RowsRecorder(PostgresApplicationRecorder):
-    """The library's recorder, writing our rows on the cursor of its transaction."""
+    """The library's recorder, writing our rows on the cursor of its transaction; or letting
+    `make` decide there what the events are."""
 
     def _insert_events(
         self,
@@ -45,6 +50,10 @@ class RowsRecorder(PostgresApplicationRecorder):
         stored_events: Sequence[StoredEvent],
         **kwargs: Any,
     ) -> None:
+        make: Make | None = kwargs.get("make")
+        if make is not None:
+            assert isinstance(stored_events, list)
+            make(curs, stored_events)
         for row in kwargs.get("rows", ()):
             sql, values = statement(row)
             curs.execute(sql.encode(), values)
@@ -60,6 +69,7 @@ class PostgresEventStore:
     """The decisions log in Postgres. Implements application.ports.EventStore."""
 
     writes_rows = True
+    locks_counters = True
 
     def __init__(
         self, url: str, log_id: str, vault: MasterKeyVault, mapper: EventMapper, log: str
@@ -92,6 +102,15 @@ class PostgresEventStore:
     ) -> int:
         """Append to all streams, with all rows, or not at all; answers the last position."""
         return await self._in_thread(self._append, events, metadata, rows)
+
+    async def append_locked(
+        self, locks: Sequence[CounterLock], decide: Decide[T], metadata: Metadata
+    ) -> Appended[T]:
+        """Decide under the locks of these counters, and append it in the same transaction."""
+        ordered = sorted(locks, key=lambda lock: lock.counter_id)
+        if ordered != list(locks):
+            raise ValueError("counters are locked in the order of their ids")
+        return await self._in_thread(self._append_locked, locks, decide, metadata)
 
     def follow(self, after: int) -> AsyncIterator[Followed]:
         """Everything after this position, in order, for ever; over restarts of Postgres."""
@@ -162,6 +181,37 @@ class PostgresEventStore:
             if position is not None:
                 return position
             raise self._refusal(cause, rows) from error
+
+    def _append_locked(
+        self, locks: Sequence[CounterLock], decide: Decide[T], metadata: Metadata
+    ) -> Appended[T]:
+        keys: dict[str, bytes | None] = {}
+        if metadata.reason is not None:
+            # Before the transaction: a thread that holds one connection never waits for another.
+            keys = {lock.account_id: self._data_key(lock.account_id) for lock in locks}
+        decision = Decision(self._table, self._mapper, locks, decide, metadata, keys.get)
+
+        def insert(recorder: RowsRecorder) -> int | None:
+            made: list[StoredEvent] = []
+            ids = _insert_events(recorder, made, make=decision.make)
+            return int(ids[-1]) if ids else decision.done_at
+
+        try:
+            position = self._persistently(insert)
+        except (IntegrityError, PersistenceError) as error:
+            cause = error.__cause__
+            if not isinstance(cause, psycopg.Error):
+                raise
+            last = decision.stored[-1] if decision.stored else None
+            position = (
+                None
+                if last is None
+                else self._persistently(lambda _: self._own(last, metadata.command_id))
+            )
+            if position is None:
+                raise self._refusal(cause, decision.rows) from error
+        assert decision.decided is not None
+        return Appended(position, decision.decided.result)
 
     def _own(self, last: StoredEvent, command_id: str) -> int | None:
         with self._datastore.get_connection() as connection:

@@ -1,5 +1,8 @@
 """uvicorn, with what it does by default made safe."""
 
+import ipaddress
+from collections.abc import Iterable
+
 import uvicorn
 from litestar.types import ASGIApp
 
@@ -20,10 +23,20 @@ def http_server(app: ASGIApp, http: type, trusted_proxies: tuple[str, ...]) -> u
         log_level="warning",
         server_header=False,
         proxy_headers=bool(trusted_proxies),
-        forwarded_allow_ips=list(trusted_proxies),
+        forwarded_allow_ips=[*trusted_proxies, *mapped(trusted_proxies)],
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=5,
         limit_concurrency=CONNECTIONS,
         backlog=2048,
     )
     return uvicorn.Server(config)
+
+
+def mapped(networks: Iterable[str]) -> list[str]:
+    """The IPv4 networks among these as a socket that takes both kinds names them: ::ffff:…"""
+    found = (ipaddress.ip_network(each) for each in networks)
+    return [
+        f"::ffff:{each.network_address}/{96 + each.prefixlen}"
+        for each in found
+        if each.version == 4
+    ]

@@ -9,16 +9,19 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
+from typing import TypeVar
 
 from eventsourcing.persistence import IntegrityError, StoredEvent
 from eventsourcing.popo import POPOApplicationRecorder
 
 from application.errors import VersionConflict
-from application.ports import Followed, Unreadable
+from application.ports import Appended, CounterLock, Decide, Followed, Unreadable
 from application.rows import DataKeyRow, Row
 from domain.event import Metadata, NewEvent, Recorded
 from infra.event_mapper import CannotDecode, EventMapper
 from infra.vault import MasterKeyVault
+
+T = TypeVar("T")
 
 POLL_SECONDS = 0.2
 PAGE = 500
@@ -28,6 +31,7 @@ class PopoEventStore:
     """Implements application.ports.EventStore, but for the rows."""
 
     writes_rows = False
+    locks_counters = False
 
     def __init__(self, log_id: str, vault: MasterKeyVault, mapper: EventMapper) -> None:
         self._log_id = log_id
@@ -78,6 +82,12 @@ class PopoEventStore:
         for follower in self._followers:
             follower.set()
         return positions[-1]
+
+    async def append_locked(
+        self, locks: Sequence[CounterLock], decide: Decide[T], metadata: Metadata
+    ) -> Appended[T]:
+        """Not here: there are no counters to lock."""
+        raise NotImplementedError("the store in memory has no counters")
 
     async def follow(self, after: int) -> AsyncIterator[Followed]:
         """Everything after this position, in order, and then whatever comes, for ever."""

@@ -21,7 +21,9 @@ def up(settings: Settings, program: Path, say: Callable[[str], None]) -> None:
         Supervisor(settings.data_dir, say) as supervisor,
         bind(settings.http_host, settings.http_port) as listener,
     ):
-        nats_url, reader_url, url = settings.nats_url, None, settings.database_url
+        nats_url, url = settings.nats_url, settings.database_url
+        more_urls: dict[str, str] = {}
+        taking_url = nats_url
         if url is None:
             postgres = start_postgres(settings.data_dir, say)
             supervisor.add(postgres.process)
@@ -30,7 +32,8 @@ def up(settings: Settings, program: Path, say: Callable[[str], None]) -> None:
         if nats_url is None:
             nats = start_nats(settings.data_dir, say)
             supervisor.add(nats.process)
-            nats_url, reader_url = nats.url, nats.reader_url
+            nats_url, taking_url = nats.url, nats.commands_url
+            more_urls = {"nats_reader_url": nats.reader_url, "nats_caller_url": nats.caller_url}
             say("NATS is ready")
         environment = {
             **os.environ,
@@ -38,12 +41,14 @@ def up(settings: Settings, program: Path, say: Callable[[str], None]) -> None:
             "TOLLHOUSE_DATABASE_URL": url,
             "TOLLHOUSE_NATS_URL": nats_url,
         }
-        processes = serving(settings, program, listener, environment, first=True)
+        # Serve processes publish nothing but answers, so they get a user who can't do more.
+        taking = {**environment, "TOLLHOUSE_NATS_URL": taking_url or nats_url}
+        processes = serving(settings, program, listener, taking, first=True)
         supervisor.add(*processes)
         supervisor.wait_until(lambda: answers(listener))
         work = ChildProcess("work", [sys.executable, program, "work"], env=environment)
         supervisor.add(work)
-        supervisor.announce(http_url(listener), nats_url, url, processes, reader_url)
+        supervisor.announce(http_url(listener), nats_url, url, processes, more_urls)
         say(f"Tollhouse is ready: {http_url(listener)}  (reference: {http_url(listener)}/docs)")
         supervisor.run()
         say("stopping")

@@ -13,10 +13,11 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from domain import claims
+from domain import claims, purchases
 from domain.errors import InvalidCommand
 from domain.key_format import MAX_PRESENTED_CHARACTERS, looks_forged
-from infra import secret_rules
+from domain.purchases import Package
+from infra import package_list, secret_rules
 from infra.dotenv import read_dotenv
 from infra.embedded.place import kept_secret
 from infra.secret_rules import SettingsError as SettingsError
@@ -26,7 +27,7 @@ PREFIX = "TOLLHOUSE_"
 # Fixed names whose features come later: an operator may set them today without being refused.
 LATER = (
     *("ARCHIVE_URL", "MAIL_URL", "LOG_DIR"),
-    *("CORS_ORIGINS", "RATE_LIMIT_PER_MINUTE", "RATE_LIMIT_STORAGE", "IP_ALLOW"),
+    *("CORS_ORIGINS", "IP_ALLOW"),
 )
 # An access control that is set and does nothing would fail open.
 NOT_YET = ("IP_ALLOW",)
@@ -66,7 +67,23 @@ LakeUrl = Annotated[
         "of 3 to 63 characters",
     ),
 ]
+RateLimitStorage = Annotated[
+    str,
+    Meta(
+        pattern="^(memory$|(redis|rediss|valkey|valkeys)://[^/])",
+        description="memory, or an address such as redis://:password@host:6379/0",
+        extra={"secret": True},
+    ),
+]
 Password = Annotated[str, Meta(description="some text", extra={"secret": True})]
+StripeSecret = Annotated[
+    str,
+    Meta(
+        pattern="^whsec_[A-Za-z0-9+/=_-]{16,}$",
+        description="the signing secret of a webhook endpoint at Stripe, which starts with whsec_",
+        extra={"secret": True},
+    ),
+]
 Key = Annotated[bytes, Meta(extra={"secret": True})]
 
 
@@ -102,7 +119,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     admin_email: Email | None = None
     admin_password: Password | None = None
     service_key: Password | None = None
+    import_hmac_key: Password | None = None
+    stripe_webhook_secret: StripeSecret | None = None
+    stripe_webhook_secret_previous: StripeSecret | None = None
+    test_payment_secret: Key = b""
+    """Signs payments that nobody made; in development and test only, where it is made."""
+    credit_packages: tuple[Package, ...] = purchases.SHIPPED
     trusted_proxies: tuple[str, ...] = ()
+    rate_limit_per_minute: Annotated[
+        int, Meta(ge=0, le=1_000_000, description="a number from 0 (no limit) to 1000000")
+    ] = 60
+    rate_limit_storage: RateLimitStorage = "memory"
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         Meta(description="debug, info, warning or error"),
@@ -171,7 +198,7 @@ def development_secrets(settings: Settings) -> Settings:
         return settings
     kept = {
         name: secret_rules.decode(name.upper(), kept_secret(settings.data_dir, name))
-        for name in ("master_key", "key_pepper")
+        for name in ("master_key", "key_pepper", "test_payment_secret")
         if not getattr(settings, name)
     }
     return msgspec.structs.replace(settings, **kept)
@@ -211,6 +238,8 @@ def _parse(name: str, hint: Any, raw: str) -> object:
         return Path(raw)
     if hint == Key:
         return secret_rules.decode(name.upper(), raw)
+    if name == "credit_packages":
+        return package_list.parse(variable, raw)
     if name == "trusted_proxies":
         return secret_rules.networks(variable, raw)
     try:
@@ -225,6 +254,16 @@ def _check_together(settings: Settings) -> None:
         raise SettingsError(
             "TOLLHOUSE_FAILPOINT makes the process kill itself:"
             " it is allowed with TOLLHOUSE_ENVIRONMENT=test only."
+        )
+    if settings.test_payment_secret and not settings.lenient:
+        raise SettingsError(
+            "TOLLHOUSE_TEST_PAYMENT_SECRET lets whoever knows it have credits for nothing:"
+            " it is allowed in development and test only."
+        )
+    if settings.stripe_webhook_secret_previous and not settings.stripe_webhook_secret:
+        raise SettingsError(
+            "TOLLHOUSE_STRIPE_WEBHOOK_SECRET_PREVIOUS is set without"
+            " TOLLHOUSE_STRIPE_WEBHOOK_SECRET."
         )
     if settings.admin_password and not settings.admin_email:
         raise SettingsError("TOLLHOUSE_ADMIN_PASSWORD is set without TOLLHOUSE_ADMIN_EMAIL.")

@@ -23,7 +23,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -133,7 +133,7 @@ class Supervisor:
         nats_url: str,
         database_url: str,
         serving: Sequence[ChildProcess],
-        nats_reader_url: str | None = None,
+        more_urls: Mapping[str, str] = {},
     ) -> None:
         """Writes DATA_DIR/up.json, whose `serve_pids` are kept true from now on."""
         self._in_charge = True
@@ -142,11 +142,10 @@ class Supervisor:
             "http_url": http_url,
             "nats_url": nats_url,
             "database_url": database_url,
+            **more_urls,
             "pid": os.getpid(),
             "ready_at": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
         }
-        if nats_reader_url is not None:
-            self._up["nats_reader_url"] = nats_reader_url
         self._write_up_file()
 
     def run(self) -> None:

@@ -18,6 +18,7 @@ from api.cli import (
     followers,
     keys,
     output,
+    purchases,
     rebuild,
     running,
     sql,
@@ -66,6 +67,7 @@ def build() -> typer.Typer:
         commands.register(app)
     app.add_typer(keys.app, name="keys")
     app.add_typer(accounts.app, name="accounts")
+    app.add_typer(purchases.app, name="purchases")
     return app
 
 

@@ -11,10 +11,10 @@ from api.http.api_key_shapes import (
 )
 from api.http.operation import Operation, Parameter
 from api.http.paging import PAGE_PARAMETERS
-from api.http.quotas import ALLOWANCE_EXAMPLE
+from api.http.quota_answers import ALLOWANCE_EXAMPLE
 
-_TAG = "API keys"
-_KEY = {
+TAG = "API keys"
+KEY = {
     "id": "key_01kamzq9h4t7c2m5r8v1x3z6bd",
     "account_id": "acct_01kamzq3v0b6f7n8w9x2y4z5ac",
     "name": "shop backend",
@@ -22,25 +22,36 @@ _KEY = {
     "kind": "standard",
     "environment": "live",
     "audience": None,
-    "permissions": ["orders.read"],
+    "permissions": ["orders.read", "documents.*"],
+    "roles": ["editor"],
+    "ip_allow": ["192.0.2.0/24"],
+    "rate_limits": [{"name": "burst", "limit": 10, "period": "second", "cost": 1}],
     "expires_at": "2030-01-31T00:00:00Z",
     "metadata": {"team": "checkout"},
     "tags": ["shop"],
     "external_id": None,
     "enabled": True,
     "generation": 1,
+    "previous_valid_until": None,
     "issued_at": "2026-01-31T12:00:00Z",
     "revoked_at": None,
-    "quota": {"limit": 1000, "period": "day", "scope": "own"},
+    "quota": {
+        "limit": 1000,
+        "period": "day",
+        "scope": "own",
+        "carry_over_max": 0,
+        "anchor": None,
+        "time_zone": "UTC",
+    },
     "last_used_at": "2026-02-01T09:30:00Z",
     "uses": {"valid": 4182, "denied": 7},
 }
-_NEW = {"last_used_at": None, "uses": {"valid": 0, "denied": 0}}
-_ID = Parameter("key_id", "The key's id.", {"type": "string"}, _KEY["id"], "path")
+NEW = {"last_used_at": None, "uses": {"valid": 0, "denied": 0}}
+KEY_ID = Parameter("key_id", "The key's id.", {"type": "string"}, KEY["id"], "path")
 
 ISSUE = Operation(
     id="issue_key",
-    tag=_TAG,
+    tag=TAG,
     summary="Create a key",
     description=(
         "Issues a key and answers its secret in `key`, this once: only a digest is kept. For "
@@ -49,11 +60,14 @@ ISSUE = Operation(
     who="actor",
     status=201,
     answer=IssuedAnswer,
-    example={**_KEY, **_NEW, "key": "th_live_EXAMPLE0EXAMPLE0EXAMPLE0EXAMPLE0EXAMPLE0000checks"},
+    example={**KEY, **NEW, "key": "th_live_EXAMPLE0EXAMPLE0EXAMPLE0EXAMPLE0EXAMPLE0000checks"},
     body=IssueRequest,
     body_example={
         "name": "shop backend",
-        "permissions": ["orders.read"],
+        "permissions": ["orders.read", "documents.*"],
+        "roles": ["editor"],
+        "ip_allow": ["192.0.2.0/24"],
+        "rate_limits": [{"name": "burst", "limit": 10, "period": "second"}],
         "expires_at": "2030-01-31T00:00:00Z",
         "metadata": {"team": "checkout"},
         "tags": ["shop"],
@@ -66,7 +80,7 @@ ISSUE = Operation(
 
 LIST = Operation(
     id="list_keys",
-    tag=_TAG,
+    tag=TAG,
     summary="List keys",
     description=(
         "An account's keys, oldest first, revoked ones too. `last_used_at`, the last valid use, "
@@ -74,14 +88,14 @@ LIST = Operation(
     ),
     who="actor",
     answer=ApiKeyPage,
-    example={"items": [_KEY], "next_cursor": None},
+    example={"items": [KEY], "next_cursor": None},
     parameters=(
         *PAGE_PARAMETERS,
         Parameter(
             "account_id",
             "Whose keys; left out, the caller's. Others: staff, and services with `keys.manage`.",
             {"type": "string"},
-            _KEY["account_id"],
+            KEY["account_id"],
         ),
     ),
     reads=True,
@@ -90,19 +104,19 @@ LIST = Operation(
 
 WHOAMI = Operation(
     id="whoami",
-    tag=_TAG,
+    tag=TAG,
     summary="What the calling key is",
     description="The key that calls, and what is left of every quota it draws on. Spends nothing.",
     who="key",
     answer=WhoAmI,
-    example={**_KEY, "quotas": [ALLOWANCE_EXAMPLE]},
+    example={**KEY, "quotas": [ALLOWANCE_EXAMPLE]},
     reads=True,
     errors=("STORE_UNAVAILABLE",),
 )
 
 GET = Operation(
     id="get_key",
-    tag=_TAG,
+    tag=TAG,
     summary="Read a key",
     description=(
         "One key, as the log has it. Never its secret. `last_used_at`, the last valid use, and "
@@ -110,15 +124,15 @@ GET = Operation(
     ),
     who="actor",
     answer=ApiKeyAnswer,
-    example=_KEY,
-    parameters=(_ID,),
+    example=KEY,
+    parameters=(KEY_ID,),
     reads=True,
     errors=("NOT_FOUND", "STORE_UNAVAILABLE"),
 )
 
 AMEND = Operation(
     id="amend_key",
-    tag=_TAG,
+    tag=TAG,
     summary="Change a key",
     description=(
         "Changes what the body has and leaves the rest. null clears `expires_at`, `external_id` "
@@ -126,17 +140,17 @@ AMEND = Operation(
     ),
     who="actor",
     answer=ApiKeyAnswer,
-    example={**_KEY, "enabled": False},
+    example={**KEY, "enabled": False},
     body=AmendRequest,
     body_example={"enabled": False, "tags": ["shop", "paused"]},
-    parameters=(_ID,),
+    parameters=(KEY_ID,),
     commands=True,
     errors=("NOT_FOUND", "KEY_REVOKED"),
 )
 
 REVOKE = Operation(
     id="revoke_key",
-    tag=_TAG,
+    tag=TAG,
     summary="Revoke a key",
     description="Ends a key for good, everywhere within a second. Again, it changes nothing.",
     who="actor",
@@ -144,7 +158,7 @@ REVOKE = Operation(
     body=RevokeRequest,
     body_example={"reason": "left in a public repository"},
     body_optional=True,
-    parameters=(_ID,),
+    parameters=(KEY_ID,),
     commands=True,
     once=True,
     errors=("NOT_FOUND",),

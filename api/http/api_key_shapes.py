@@ -1,55 +1,51 @@
 """What the key routes take and answer. The secret is in one answer only: that of creation."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from api.http.answers import NO_NUL, in_utc, instant
-from api.http.problems import HttpProblem
-from api.http.quotas import AllowanceAnswer
+from api.http.quota_answers import AllowanceAnswer
+from api.http.quota_shapes import QuotaBody, QuotaRule, RateLimitBody, quota_rule
 from application.ports import KeyUses, Ports
-from domain.allowances import MAX_AMOUNT, Period, Quota, Scope
+from domain.allowances import Quota
 from domain.api_key_rules import Kind, Labels, Scalar
 from domain.api_keys import AmendApiKey, ApiKey, Environment, IssueApiKey
+from domain.calendars import RatePeriod
 
 Text = Annotated[str, msgspec.Meta(pattern=NO_NUL)]
 Metadata = dict[Text, Text | int | float | bool | None]
+Permissions = Annotated[
+    tuple[str, ...],
+    msgspec.Meta(
+        description="A standard key's may be wildcards: `documents.*` holds all below, `*` all."
+    ),
+]
+IpAllow = Annotated[
+    tuple[Text, ...],
+    msgspec.Meta(
+        description="Works from these only: addresses and networks (CIDR), IPv4 and IPv6.",
+        examples=[["192.0.2.0/24", "2001:db8::/32"]],
+    ),
+]
 NEVER_USED = KeyUses()
 
 
-class QuotaBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """So many verifications in each period, for this key alone."""
-
-    limit: Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)]
-    period: Period
-    scope: Scope = "own"
-
-    def quota(self) -> Quota:
-        """The rule; HttpProblem where it is meant to be shared."""
-        if self.scope == "shared":
-            detail = "A key's quota is its own; a shared one belongs to the account and its plan."
-            raise HttpProblem("INVALID_REQUEST", detail, param="quota.scope")
-        return Quota(self.limit, self.period)
-
-
-class IssueRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A new key. Only its name is needed."""
+class NewKeyBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a key may be given when it begins, issued here or imported."""
 
     name: Text
     kind: Annotated[Kind, msgspec.Meta(description="`service`: made by staff only.")] = "standard"
-    account_id: Annotated[
-        str | None, msgspec.Meta(description="Whose key; left out, the caller's account.")
-    ] = None
     audience: Annotated[
         Text | None, msgspec.Meta(description="Verified only for who names this audience.")
     ] = None
     environment: Environment = "live"
-    prefix: Annotated[
-        str | None, msgspec.Meta(description="What the key begins with: 1 to 12 of a-z 0-9.")
-    ] = None
-    permissions: tuple[str, ...] = ()
+    permissions: Permissions = ()
+    roles: tuple[str, ...] = ()
+    ip_allow: IpAllow = ()
+    rate_limits: tuple[RateLimitBody, ...] = ()
     expires_at: datetime | None = None
     metadata: Metadata = {}
     tags: tuple[Text, ...] = ()
@@ -57,8 +53,8 @@ class IssueRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     quota: QuotaBody | None = None
     enabled: bool = True
 
-    def command(self, account_id: str) -> IssueApiKey:
-        """The command, for this account."""
+    def new_key(self, account_id: str, here: str = "") -> IssueApiKey:
+        """The command, for this account. `here` is where the body stands, in a larger one."""
         expires_at = self.expires_at
         return IssueApiKey(
             account_id=account_id,
@@ -67,14 +63,28 @@ class IssueRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             environment=self.environment,
             audience=self.audience,
             permissions=self.permissions,
-            expires_at=None if expires_at is None else in_utc(expires_at, "expires_at"),
+            expires_at=None if expires_at is None else in_utc(expires_at, f"{here}expires_at"),
             labels=Labels(
                 metadata=dict[str, Scalar](self.metadata),
                 tags=self.tags,
                 external_id=self.external_id,
             ),
             enabled=self.enabled,
+            roles=self.roles,
+            ip_allow=self.ip_allow,
+            rate_limits=tuple(each.rate_limit() for each in self.rate_limits),
         )
+
+
+class IssueRequest(NewKeyBody, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A new key. Only its name is needed."""
+
+    account_id: Annotated[
+        str | None, msgspec.Meta(description="Whose key; left out, the caller's account.")
+    ] = None
+    prefix: Annotated[
+        str | None, msgspec.Meta(description="What the key begins with: 1 to 12 of a-z 0-9.")
+    ] = None
 
 
 class AmendRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -82,6 +92,9 @@ class AmendRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     name: Text | UnsetType = UNSET
     permissions: tuple[str, ...] | UnsetType = UNSET
+    roles: tuple[str, ...] | UnsetType = UNSET
+    ip_allow: tuple[Text, ...] | UnsetType = UNSET
+    rate_limits: tuple[RateLimitBody, ...] | UnsetType = UNSET
     expires_at: datetime | UnsetType | None = UNSET
     metadata: Metadata | UnsetType = UNSET
     tags: tuple[Text, ...] | UnsetType = UNSET
@@ -91,10 +104,17 @@ class AmendRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     def command(self) -> AmendApiKey:
         """The command for all but the quota."""
-        expires_at = self.expires_at
+        expires_at, limits = self.expires_at, self.rate_limits
         return AmendApiKey(
             name=self.name,
             permissions=self.permissions,
+            roles=self.roles,
+            ip_allow=self.ip_allow,
+            rate_limits=(
+                UNSET
+                if isinstance(limits, UnsetType)
+                else tuple(each.rate_limit() for each in limits)
+            ),
             expires_at=(
                 in_utc(expires_at, "expires_at") if isinstance(expires_at, datetime) else expires_at
             ),
@@ -106,7 +126,7 @@ class AmendRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     def quota_rule(self) -> Quota | UnsetType | None:
         """The quota that is asked for."""
-        return self.quota.quota() if isinstance(self.quota, QuotaBody) else self.quota
+        return self.quota.own() if isinstance(self.quota, QuotaBody) else self.quota
 
 
 class RevokeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -115,12 +135,13 @@ class RevokeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: Annotated[str, msgspec.Meta(max_length=500)] | None = None
 
 
-class QuotaRule(msgspec.Struct, frozen=True):
-    """A key's own quota; what is left of it is at GET /v1/quotas."""
+class RateLimitRule(msgspec.Struct, frozen=True):
+    """A rate limit as it was set."""
 
+    name: str
     limit: int
-    period: Period
-    scope: Literal["own"] = "own"
+    period: RatePeriod
+    cost: int
 
 
 class Uses(msgspec.Struct, frozen=True):
@@ -133,7 +154,9 @@ class Uses(msgspec.Struct, frozen=True):
 class ApiKeyAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """A key, without its secret: that can't be read back by anybody.
 
-    `last_used_at` is when it was valid the last time. It and `uses` are late by a few seconds.
+    `generation` is 1, and one more with every rotation; the secret before the last one works
+    before `previous_valid_until`, if it does at all. `last_used_at` is when the key was valid
+    the last time. It and `uses` are late by a few seconds.
     """
 
     id: str
@@ -144,12 +167,16 @@ class ApiKeyAnswer(msgspec.Struct, frozen=True, kw_only=True):
     environment: Environment
     audience: str | None
     permissions: tuple[str, ...]
+    roles: tuple[str, ...]
+    ip_allow: tuple[str, ...]
+    rate_limits: list[RateLimitRule]
     expires_at: datetime | None
     metadata: dict[str, Scalar]
     tags: tuple[str, ...]
     external_id: str | None
     enabled: bool
     generation: int
+    previous_valid_until: datetime | None
     issued_at: datetime
     revoked_at: datetime | None
     quota: QuotaRule | None
@@ -188,15 +215,25 @@ def key_fields(key: ApiKey, quota: Quota | None, uses: KeyUses | None = None) ->
         "environment": key.environment,
         "audience": key.audience,
         "permissions": key.permissions,
+        "roles": key.roles,
+        "ip_allow": key.ip_allow,
+        "rate_limits": [
+            RateLimitRule(each.name, each.limit, each.period, each.cost) for each in key.rate_limits
+        ],
         "expires_at": None if key.expires_at is None else instant(key.expires_at),
         "metadata": key.metadata or {},
         "tags": key.tags,
         "external_id": key.external_id,
         "enabled": key.enabled,
         "generation": key.generation,
+        "previous_valid_until": (
+            None
+            if not key.previous_until or key.revoked_at is not None
+            else instant(key.previous_until)
+        ),
         "issued_at": instant(key.issued_at),
         "revoked_at": None if key.revoked_at is None else instant(key.revoked_at),
-        "quota": None if quota is None else QuotaRule(quota.limit, quota.period),
+        "quota": None if quota is None else quota_rule(quota, "own"),
         "last_used_at": uses.last_used_at,
         "uses": Uses(uses.valid, uses.denied),
     }
@@ -206,5 +243,5 @@ def own_quota(ports: Ports, key_id: str) -> Quota | None:
     """The key's own quota as this process knows it."""
     for rule in ports.directory.allowances(key_id):
         if rule.scope == "own":
-            return Quota(rule.limit, rule.period)
+            return rule.quota
     return None

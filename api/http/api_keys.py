@@ -23,9 +23,9 @@ from api.http.api_key_shapes import (
 from api.http.dependencies import Caller, TheCommands, ThePorts
 from api.http.paging import DEFAULT_LIMIT, Cursor, Limit, cursor_after, id_before
 from api.http.problems import HttpProblem
-from api.http.quotas import standing_answers
+from api.http.quota_answers import allowance_answers
 from api.http.strict_json import decode
-from application import api_keys
+from application import api_keys, quota_pages
 from application.api_keys import IssuedApiKey
 from application.deciding import Context, Principal
 from domain.api_keys import ApiKey
@@ -43,8 +43,8 @@ class ApiKeyController(Controller):
         self, data: JSONBody[IssueRequest], actor: Caller, ports: ThePorts, commands: TheCommands
     ) -> Response[bytes]:
         """Issue a key."""
-        quota = None if data.quota is None else data.quota.quota()
-        command = data.command(_account(actor, data.account_id))
+        quota = None if data.quota is None else data.quota.own()
+        command = data.new_key(_account(actor, data.account_id))
 
         def show(issued: IssuedApiKey) -> Answer:
             content = IssuedAnswer(key=issued.secret, **key_fields(issued.key, quota))
@@ -85,9 +85,7 @@ class ApiKeyController(Controller):
             key = ports.directory.key(caller.id)
         if key is None:
             raise HttpProblem("FORBIDDEN", "This is for API keys: present one.")
-        rules = [(rule, key.name) for rule in ports.directory.allowances(key.id)]
-        shared = [(rule, None) for rule in ports.directory.allowances(key.account_id)]
-        quotas = await standing_answers(ports, [*rules, *shared])
+        quotas = allowance_answers(await quota_pages.of_key(ports, key))
         uses = await ports.read_models.key_uses([key.id])
         fields = key_fields(key, own_quota(ports, key.id), uses.get(key.id))
         return shown(WhoAmI(quotas=quotas, **fields))
@@ -97,7 +95,7 @@ class ApiKeyController(Controller):
         self, key_id: FromPath[str], actor: Caller, ports: ThePorts
     ) -> Response[bytes]:
         """One key."""
-        key = await api_keys.get(ports, actor, _known_form(key_id))
+        key = await api_keys.get(ports, actor, known_form(key_id))
         uses = await ports.read_models.key_uses([key.id])
         return shown(ApiKeyAnswer(**key_fields(key, own_quota(ports, key.id), uses.get(key.id))))
 
@@ -113,7 +111,7 @@ class ApiKeyController(Controller):
         """Change what the body has."""
         command = data.command()
         quota = data.quota_rule()
-        uses = await ports.read_models.key_uses([_known_form(key_id)])
+        uses = await ports.read_models.key_uses([known_form(key_id)])
 
         def show(key: ApiKey) -> Answer:
             now = own_quota(ports, key_id) if quota is UNSET else quota
@@ -135,7 +133,7 @@ class ApiKeyController(Controller):
         """End a key for good."""
         body = await request.body()
         reason = decode(body, RevokeRequest).reason if body else None
-        _known_form(key_id)
+        known_form(key_id)
 
         async def carry(context: Context) -> tuple[None, int]:
             return None, await api_keys.revoke(ports, context, key_id, reason)
@@ -151,7 +149,7 @@ def _account(actor: Principal, wanted: str | None) -> str:
     return account_id
 
 
-def _known_form(key_id: str) -> str:
+def known_form(key_id: str) -> str:
     """The id, if it can be one: others are not looked up at all."""
     if not is_id("key", key_id):
         raise NotFound("key", key_id)

@@ -15,24 +15,31 @@ from api.http.door import Door
 from api.http.error_pages import ERROR_ROUTES
 from api.http.health import HealthProbe, health_routes
 from api.http.history import HistoryController
+from api.http.key_lineage import KeyLineageController
 from api.http.openapi import document
 from api.http.plans import PlanController
 from api.http.positions import MIN_POSITION, await_position
 from api.http.problems import EXCEPTION_HANDLERS
+from api.http.purchases import PurchaseController
 from api.http.quotas import QuotaController
 from api.http.reference import reference_routes
 from api.http.strict_body import StrictBody
+from api.http.throttle import Throttle
+from api.http.verify_batch import VerifyBatchController
 from api.http.verify_lane import VerifyLane
-from application.ports import Analytics, Ports
+from application.ports import Analytics, Ports, RateLimits
 from application.verification import Verifier
 
 CONTROLLERS = [
     AuthController,
     ApiKeyController,
+    KeyLineageController,
+    VerifyBatchController,
     HistoryController,
     PlanController,
     QuotaController,
     AnalyticsController,
+    PurchaseController,
 ]
 
 
@@ -46,12 +53,15 @@ def create_app(
     production: bool,
     log_lane: bool = False,
     analytics: Analytics | None = None,
+    limits: RateLimits | None = None,
 ) -> ASGIApp:
     """The whole HTTP side as one ASGI app. Opens nothing, and keeps nothing outside of it.
 
     `production` is for where HTTPS is a given: browsers are told to insist on it.
+    `limits` hold per address; without them nobody is limited.
     """
     log_id = ports.store.log_id
+    throttle = Throttle(limits) if limits is not None else None
 
     async def see_position(request: Request[Any, Any, State]) -> None:
         wanted = request.headers.get(MIN_POSITION)
@@ -67,6 +77,7 @@ def create_app(
     app = Litestar(
         [versioned, *health_routes(health, version, environment), *ERROR_ROUTES],
         dto=StrictBody,
+        guards=[throttle.guard] if throttle is not None else None,
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=None,
         logging_config=None,
@@ -74,4 +85,4 @@ def create_app(
     for route in reference_routes(document(app, version), asyncapi.document(version)):
         app.register(route)
     lane = VerifyLane(verifier, ports.directory, log_id)
-    return Door(app, lane=lane, production=production, log_lane=log_lane)
+    return Door(app, lane=lane, production=production, log_lane=log_lane, throttle=throttle)

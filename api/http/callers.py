@@ -12,8 +12,7 @@ from application.deciding import Principal
 from application.errors import Unauthenticated
 from application.ports import Ports
 from application.sessions import principal_of_token
-from application.verification import Verifier
-from domain.api_keys import ApiKey
+from application.verification import Resolved, Verifier
 
 
 def credential(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
@@ -41,10 +40,13 @@ def is_access_token(secret: str) -> bool:
     return secret.count(".") == 2
 
 
-def principal_of_key(verifier: Verifier, key: ApiKey | None) -> Principal:
-    """Who presents this key, if it works now. Raises Unauthenticated."""
+def principal_of_key(
+    verifier: Verifier, presented: Resolved, client_ip: str | None = None
+) -> Principal:
+    """Who presents this key from this address, if it works now. Raises Unauthenticated."""
     verifier.require_fresh()
-    code = verifier.judge(key)
+    key = presented.key
+    code = verifier.judge(presented, client_ip)
     if key is None or code != "VALID":
         raise Unauthenticated(f"key {code}")
     service = key.kind == "service"
@@ -56,14 +58,19 @@ def principal_of_key(verifier: Verifier, key: ApiKey | None) -> Principal:
     )
 
 
-def principal(
-    ports: Ports, verifier: Verifier, headers: Iterable[tuple[bytes, bytes]], now: datetime
+async def principal(
+    ports: Ports,
+    verifier: Verifier,
+    headers: Iterable[tuple[bytes, bytes]],
+    client_ip: str | None,
+    now: datetime,
 ) -> Principal:
-    """Whoever these headers prove. Raises Unauthenticated, HttpProblem."""
+    """Whoever these headers prove, calling from this address. Raises Unauthenticated,
+    HttpProblem."""
     secret = credential(headers)
     if secret is None:
         raise Unauthenticated("no credential")
     verifier.require_fresh()  # else a token or key that has ended might still look alive
     if is_access_token(secret):
         return principal_of_token(ports, secret, now)
-    return principal_of_key(verifier, verifier.resolve(secret))
+    return principal_of_key(verifier, await verifier.resolve(secret), client_ip)

@@ -7,6 +7,7 @@ be added, never renamed, and its status never changes.
 
 from api.http.analytics_codes import ANALYTICS
 from api.http.code import Code
+from api.http.purchase_codes import PURCHASES
 
 _ALL = (
     # The request itself
@@ -242,6 +243,31 @@ _ALL = (
         "This key is revoked.",
     ),
     Code(
+        "INVALID_PERMISSION_QUERY",
+        400,
+        "The permission query can't be read",
+        "`permissions` of a verification is a query such as `a AND (b OR NOT c.*)`, of at most "
+        "1,000 characters and 32 levels of parentheses. `detail` says at which column, counted "
+        "from 1, it can't be read any further, and why. Nothing was taken.",
+        "Correct the query at that column. Permissions are words of a-z 0-9 _ - joined by . or :, "
+        "a wildcard `*` stands at the end, and `role:NAME` asks for a role.",
+        "Column 7: expected a permission, NOT or `(`, found `OR`.",
+        "permissions",
+    ),
+    Code(
+        "IMPORT_REFUSED",
+        422,
+        "Some keys can't be imported",
+        "An import is done whole or not at all, and some of its items can't be done: a hash of "
+        "the wrong length, one that is here already, an account that isn't there or has as many "
+        "keys as its plan permits. `detail` says what is wrong with which (the first 50 faults), "
+        "and `param` names the first. Nothing was imported.",
+        "Correct or leave out the items that `detail` names, and send the rest again.",
+        "2 of 3 items can't be imported, and none was. items[0].hash: 32 bytes in hex or base64 "
+        "for sha256; items[2].account_id: no such account.",
+        "items[0].hash",
+    ),
+    Code(
         "UNKNOWN_PLAN",
         400,
         "No such plan",
@@ -250,6 +276,44 @@ _ALL = (
         "There is no plan `gold`.",
         "plan",
     ),
+    Code(
+        "UNKNOWN_OPERATION",
+        400,
+        "No such operation",
+        "The plan of the key's account has no price for this operation.",
+        "Take an operation from `GET /v1/credits/costs`, or leave it out: then no credits are spent.",
+        "The plan prices no operation `render`.",
+        "operation",
+    ),
+    Code(
+        "PLAN_RETIRED",
+        409,
+        "The plan is retired",
+        "The plan takes no new accounts. Those that are on it keep it.",
+        "Take a plan from `GET /v1/plans`; retired ones are not on it.",
+        "The plan `gold` takes no new accounts.",
+        "plan",
+    ),
+    Code(
+        "PLAN_IN_USE",
+        409,
+        "The plan can't be retired",
+        "The server itself puts accounts on this plan: on `free` those that register, on "
+        "`internal` those of staff.",
+        "Change what the plan permits (`PATCH /v1/plans/{name}`), and leave it in place.",
+        "The plan `free` can't be retired.",
+    ),
+    Code(
+        "NOT_SELF_SERVICE",
+        403,
+        "The plan is not self-service",
+        "An owner changes by themselves only to plans that are offered for that: `self_service` "
+        "is true of them. Nothing was changed.",
+        "Ask the operator, or take a plan from `GET /v1/plans` with `self_service`.",
+        "The plan `enterprise` is given by the operator only.",
+        "plan",
+    ),
+    *PURCHASES,
     # Consistency and repetition
     Code(
         "VERSION_CONFLICT",

@@ -38,28 +38,36 @@ def dependencies(
     def provide_commands(request: Request[Any, Any, State]) -> Commands:
         return Commands(ports, in_flight, request)
 
-    def provide_caller(request: Request[Any, Any, State]) -> Principal:
-        return principal(ports, verifier, request.scope["headers"], ports.clock())
+    async def provide_caller(request: Request[Any, Any, State]) -> Principal:
+        client = request.scope["client"]
+        address = None if client is None else client[0]
+        return await principal(
+            ports, verifier, request.scope["headers"], address, ports.clock()
+        )
 
-    def provide_user(request: Request[Any, Any, State]) -> Principal:
-        caller = provide_caller(request)
+    async def provide_user(request: Request[Any, Any, State]) -> Principal:
+        caller = await provide_caller(request)
         if caller.kind != "account":
             raise _not_for_keys()
         return caller
 
-    def provide_actor(request: Request[Any, Any, State]) -> Principal:
-        caller = provide_caller(request)
+    async def provide_actor(request: Request[Any, Any, State]) -> Principal:
+        caller = await provide_caller(request)
         if caller.kind == "key":
             raise _not_for_keys()
         return caller
 
+    def provide_verifier() -> Verifier:
+        return verifier
+
     return {
         "ports": Provide(provide_ports, sync_to_thread=False),
+        "verifier": Provide(provide_verifier, sync_to_thread=False),
         "analytics": Provide(provide_analytics, sync_to_thread=False),
         "commands": Provide(provide_commands, sync_to_thread=False),
-        "caller": Provide(provide_caller, sync_to_thread=False),
-        "user": Provide(provide_user, sync_to_thread=False),
-        "actor": Provide(provide_actor, sync_to_thread=False),
+        "caller": Provide(provide_caller),
+        "user": Provide(provide_user),
+        "actor": Provide(provide_actor),
     }
 
 

@@ -19,6 +19,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from api.http.problems import HttpProblem, answer_for, respond
 from api.http.request_body import BODY_DEADLINE_SECONDS, Disconnected, read_body, replayed
 from api.http.security_headers import Headers, SecurityHeaders
+from api.http.throttle import Throttle
 from api.http.wire import direct_of
 
 MAX_HEADERS = 64
@@ -48,6 +49,7 @@ class Door:
     `scope["state"]["request_id"]` holds the id for both. Whatever escapes them becomes a problem
     document by the one table.
     `log_lane` adds the lane's requests to the log (at debug level); they are not there otherwise.
+    `throttle` counts refused credentials by address; without it nothing is counted.
     """
 
     def __init__(
@@ -58,12 +60,14 @@ class Door:
         lane_path: str = "/v1/keys/verify",
         production: bool,
         log_lane: bool = False,
+        throttle: Throttle | None = None,
         body_deadline_seconds: float = BODY_DEADLINE_SECONDS,
     ) -> None:
         self._inner = inner
         self._lane = lane
         self._lane_path = lane_path
         self._log_lane = log_lane
+        self._throttle = throttle
         self._deadline = body_deadline_seconds
         self._headers = SecurityHeaders(production=production)
         # The lane sets none of these itself, so nothing has to be looked through.
@@ -96,7 +100,7 @@ class Door:
             status = _CLIENT_CLOSED_REQUEST
         except Exception as exc:
             answer = _Answer(send, self._lane_headers, request_id)
-            await _answer_failure(exc, answer, request_id)
+            await _answer_failure(exc, answer, self._way_out(scope, answer), request_id)
             status = answer.status
         else:
             head = b"%b%b\r\n" % (self._lane_head, request_id.encode())
@@ -119,14 +123,17 @@ class Door:
             if scope["method"] in _UNSAFE:
                 body = await read_body(path, dict(scope["headers"]), receive, self._deadline)
                 receive = replayed(body, receive)
-            await self._inner(scope, receive, answer.send)
+            await self._inner(scope, receive, self._way_out(scope, answer))
         except Disconnected:
             answer.status = _CLIENT_CLOSED_REQUEST
         except Exception as exc:
-            await _answer_failure(exc, answer, request_id)
+            await _answer_failure(exc, answer, answer.send, request_id)
         finally:
             if path not in _UNLOGGED:
                 _log_request(_log.info, scope, path, answer.status, started_at, request_id)
+
+    def _way_out(self, scope: HTTPScope, answer: "_Answer") -> Send:
+        return answer.send if self._throttle is None else self._throttle.watched(scope, answer.send)
 
 
 def _lane_start(length: int) -> Message:
@@ -223,13 +230,13 @@ def _key_in_url(param: str | None) -> HttpProblem:
     return HttpProblem("KEY_IN_URL", "A key must not be sent in the URL.", hint, param)
 
 
-async def _answer_failure(exc: Exception, answer: _Answer, request_id: str) -> None:
+async def _answer_failure(exc: Exception, answer: _Answer, send: Send, request_id: str) -> None:
     if answer.status:
         # Half an answer is out: only the server can still end it, by closing the connection.
         _log.error("answer_broken_off", request_id=request_id, exc_info=exc)
         raise exc
     problem, headers = answer_for(exc, request_id)
-    await respond(answer.send, problem, headers)
+    await respond(send, problem, headers)
 
 
 def _log_request(

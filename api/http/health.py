@@ -55,6 +55,7 @@ class Checks(msgspec.Struct, frozen=True, kw_only=True):
     projections: FollowersCheck
     publisher: FollowersCheck
     lake: FollowersCheck
+    rate_limits: Check = Check("off")
 
     @property
     def ready(self) -> bool:
@@ -125,6 +126,7 @@ _CHECKS = {
         "detail": None,
     },
     "lake": {"status": "ok", "lag": {"lake_events": 0, "lake_usage": 14}, "detail": None},
+    "rate_limits": {"status": "ok"},
 }
 
 LIVE = Operation(
@@ -134,6 +136,7 @@ LIVE = Operation(
     description="Always 200 while the process answers at all.",
     who="public",
     answer=Live,
+    unlimited=True,
     example={"status": "ok"},
 )
 READY = Operation(
@@ -143,6 +146,7 @@ READY = Operation(
     description="503 with the same body while the database or the key directory is not there.",
     who="public",
     answer=Ready,
+    unlimited=True,
     also_503=True,
     example={"status": "ok", "checks": _CHECKS},
 )
@@ -153,6 +157,7 @@ HEALTH = Operation(
     description="All checks, with version, uptime and memory. 503 while it can't serve.",
     who="public",
     answer=Health,
+    unlimited=True,
     also_503=True,
     example={
         "status": "ok",

@@ -12,7 +12,7 @@ from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
 from api.http import verify_lane
-from api.http.openapi_errors import error_responses
+from api.http.openapi_errors import RATE_LIMIT_HEADERS, error_responses
 from api.http.operation import Operation, Parameter, Who
 from api.http.problems import Problem
 from api.http.verify_operation import VERIFY
@@ -145,6 +145,8 @@ def _success(operation: Operation, refs: dict[type, Any]) -> dict[str, Any]:
         headers["Idempotent-Replayed"] = {"schema": {"const": "true"}, "description": description}
     if operation.status == 201:
         headers["Location"] = {"schema": {"type": "string"}}
+    if operation.limited:
+        headers |= RATE_LIMIT_HEADERS
     response: dict[str, Any] = {"description": operation.summary, "headers": headers}
     if operation.answer is not None:
         media = {"schema": refs[operation.answer], "example": operation.example}

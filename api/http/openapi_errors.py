@@ -27,10 +27,42 @@ _BODY = (
     "REQUEST_TIMEOUT",
     "UNSUPPORTED_MEDIA_TYPE",
 )
-_CALLER = ("INVALID_REQUEST", "UNAUTHENTICATED", "FORBIDDEN", "DIRECTORY_STALE")
+_CALLER = (
+    "INVALID_REQUEST",
+    "UNAUTHENTICATED",
+    "FORBIDDEN",
+    "DIRECTORY_STALE",
+    "TOO_MANY_REQUESTS",
+)
 _READ = ("INVALID_POSITION", "FOREIGN_LOG", "POSITION_NOT_REACHED")
 _COMMAND = ("VERSION_CONFLICT", "STORE_UNAVAILABLE")
 _ONCE = ("INVALID_REQUEST", "IDEMPOTENCY_KEY_REUSED", "IDEMPOTENCY_IN_FLIGHT")
+
+RATE_LIMIT_HEADERS = {
+    "RateLimit-Policy": {
+        "description": "The limit: so many requests in so many seconds.",
+        "schema": {"type": "string", "examples": ['"public";q=60;w=60']},
+    },
+    "RateLimit": {
+        "description": "How many remain, and in how many seconds there are more.",
+        "schema": {"type": "string", "examples": ['"public";r=59;t=60']},
+    },
+    **{
+        f"X-RateLimit-{name}": {"description": description, "schema": {"type": "integer"}}
+        for name, description in (
+            ("Limit", "`q` of RateLimit-Policy, for older clients."),
+            ("Remaining", "`r` of RateLimit, for older clients."),
+            ("Reset", "When there are more, in Unix seconds, for older clients."),
+        )
+    },
+}
+_THROTTLED_HEADERS = {
+    "Retry-After": {
+        "description": "Seconds to wait.",
+        "schema": {"type": "integer", "minimum": 1},
+    },
+    **RATE_LIMIT_HEADERS,
+}
 
 
 def codes_of(operation: Operation) -> list[Code]:
@@ -43,6 +75,7 @@ def codes_of(operation: Operation) -> list[Code]:
         (operation.reads, _READ),
         (operation.commands, _COMMAND),
         (operation.once, _ONCE),
+        (operation.limited, ("TOO_MANY_REQUESTS",)),
     ):
         if holds:
             names.update(implied)
@@ -57,6 +90,7 @@ def error_responses(operation: Operation, problem_schema: dict[str, Any]) -> dic
     return {
         str(status): {
             "description": ", ".join(f"`{code.code}`" for code in codes),
+            **({"headers": _THROTTLED_HEADERS} if status == 429 else {}),
             "content": {
                 MEDIA_TYPE: {
                     "schema": problem_schema,

@@ -24,7 +24,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     `errors` are the codes of its own; those that follow from what kind of operation it is are
     added. `reads` takes Tollhouse-Min-Position, `commands` answers Tollhouse-Position, `once`
     takes Idempotency-Key. `media_types` are all that it answers in, JSON among them. `also_503`:
-    the same document, with 503, where it is bad news.
+    the same document, with 503, where it is bad news. `unlimited`: public, and yet without a
+    limit per address.
     """
 
     id: str
@@ -46,3 +47,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     reads: bool = False
     commands: bool = False
     once: bool = False
+    unlimited: bool = False
+
+    @property
+    def limited(self) -> bool:
+        """Whether each address may call it only so often."""
+        return self.who == "public" and not self.unlimited

@@ -1,124 +1,192 @@
-"""Plans: what is on offer, and what the caller's account is on."""
+"""Plans: what is on offer, what the caller's account is on, and what staff makes of both."""
 
-import msgspec
-from litestar import Controller, Response, get
+from typing import Any
 
-from api.http.answers import shown
-from api.http.dependencies import Caller, ThePorts
-from api.http.operation import Operation
-from domain.allowances import Period
+from litestar import Controller, Request, Response, delete, get, patch, post, put
+from litestar.datastructures import State
+from litestar.params import FromPath, JSONBody
+
+from api.http.answers import NO_CONTENT, answer, shown
+from api.http.dependencies import Caller, TheCommands, ThePorts
+from api.http.plan_comparison import compare
+from api.http.plan_operations import (
+    ASSIGN,
+    CANCEL,
+    CHANGE,
+    COMPARISON,
+    CURRENT,
+    FEATURE,
+    GET,
+    PLANS,
+    PUBLISH,
+    RETIRE,
+    UPGRADE,
+)
+from api.http.plan_shapes import (
+    AssignRequest,
+    ChangeRequest,
+    CurrentPlan,
+    FeatureAnswer,
+    PlanPage,
+    PublishRequest,
+    RetireRequest,
+    UpgradeRequest,
+    next_plan,
+    on_plan_answer,
+    plan_answer,
+)
+from api.http.strict_json import decode
+from application import plans
+from application.deciding import Context
+from application.ports import Ports
 from domain.errors import NotFound
+from domain.ids import is_id
 from domain.plans import INTERNAL, Plan
 
 
-class PlanQuota(msgspec.Struct, frozen=True):
-    """So many verifications in each period, shared by the account's keys."""
-
-    limit: int
-    period: Period
-
-
-class EntitlementsAnswer(msgspec.Struct, frozen=True):
-    """What a plan permits; null is without limit. Credits are decimals with two places."""
-
-    keys: int | None
-    quota: PlanQuota | None
-    monthly_credits: str
-    features: tuple[str, ...]
-
-
-class PlanAnswer(msgspec.Struct, frozen=True):
-    """A plan. `self_service`: its owner may change to it without asking anybody."""
-
-    name: str
-    tier: str
-    title: str
-    self_service: bool
-    entitlements: EntitlementsAnswer
-
-
-class PlanPage(msgspec.Struct, frozen=True):
-    """All plans that are on offer."""
-
-    items: list[PlanAnswer]
-    next_cursor: str | None
-
-
-_EXAMPLE = {
-    "name": "free",
-    "tier": "free",
-    "title": "Free",
-    "self_service": True,
-    "entitlements": {
-        "keys": 5,
-        "quota": {"limit": 10, "period": "day"},
-        "monthly_credits": "5.00",
-        "features": [],
-    },
-}
-
-PLANS = Operation(
-    id="list_plans",
-    tag="Plans and quotas",
-    summary="List plans",
-    description="The plans that are on offer. There are few, so they are always one page.",
-    who="public",
-    answer=PlanPage,
-    example={"items": [_EXAMPLE], "next_cursor": None},
-    reads=True,
-)
-
-CURRENT_PLAN = Operation(
-    id="current_plan",
-    tag="Plans and quotas",
-    summary="Read the own plan",
-    description="The plan that the caller's account is on.",
-    who="user",
-    answer=PlanAnswer,
-    example=_EXAMPLE,
-    reads=True,
-)
-
-
 class PlanController(Controller):
-    """Reads from memory only."""
+    """Reads are from memory only."""
 
     @get("/v1/plans", opt={"operation": PLANS})
     async def list_plans(self, ports: ThePorts) -> Response[bytes]:
-        """All but the one that is for staff."""
-        offered = [plan for plan in ports.directory.plans() if plan.tier != INTERNAL]
-        return shown(PlanPage([plan_answer(plan) for plan in offered], None))
+        """All but retired ones and the one that is for staff."""
+        return shown(PlanPage([plan_answer(plan) for plan in _offered(ports)], None))
 
-    @get("/v1/plans/current", opt={"operation": CURRENT_PLAN})
+    @get("/v1/plans/comparison", opt={"operation": COMPARISON})
+    async def compare_plans(self, ports: ThePorts) -> Response[bytes]:
+        """The same, side by side."""
+        return shown(compare(_offered(ports)))
+
+    @get("/v1/plans/current", opt={"operation": CURRENT})
     async def current_plan(self, user: Caller, ports: ThePorts) -> Response[bytes]:
         """The caller's."""
         account = ports.directory.account(user.id)
         plan = None if account is None else ports.directory.plan(account.plan)
-        if plan is None:
+        if account is None or plan is None:
             raise NotFound("plan", user.id)
-        return shown(plan_answer(plan))
+        coming = next_plan(account.next_plan, account.next_plan_at)
+        return shown(CurrentPlan(next=coming, **_fields(plan)))
+
+    @get("/v1/plans/{name:str}", opt={"operation": GET})
+    async def get_plan(self, name: FromPath[str], ports: ThePorts) -> Response[bytes]:
+        """One plan."""
+        return shown(plan_answer(_public(ports, name)))
+
+    @get("/v1/plans/{name:str}/features/{feature:str}", opt={"operation": FEATURE})
+    async def plan_feature(
+        self, name: FromPath[str], feature: FromPath[str], ports: ThePorts
+    ) -> Response[bytes]:
+        """Whether a plan has a feature."""
+        plan = _public(ports, name)
+        return shown(FeatureAnswer(plan.name, feature, feature in plan.entitlements.features))
+
+    @post("/v1/plans", opt={"operation": PUBLISH})
+    async def publish(
+        self, data: JSONBody[PublishRequest], user: Caller, ports: ThePorts, commands: TheCommands
+    ) -> Response[bytes]:
+        """Publish a plan."""
+        command = data.command()
+        return await commands.answer_once(
+            user,
+            lambda context: plans.publish(ports, context, command),
+            lambda plan: answer(201, plan_answer(plan), f"/v1/plans/{plan.name}"),
+        )
+
+    @patch("/v1/plans/{name:str}", opt={"operation": CHANGE})
+    async def change(
+        self,
+        name: FromPath[str],
+        data: JSONBody[ChangeRequest],
+        user: Caller,
+        ports: ThePorts,
+        commands: TheCommands,
+    ) -> Response[bytes]:
+        """Change what the body has."""
+        command = data.command()
+        return await commands.answer(
+            user,
+            lambda context: plans.amend(ports, context, name, command, data.reason),
+            lambda plan: answer(200, plan_answer(plan)),
+        )
+
+    @post("/v1/plans/{name:str}/retire", status_code=200, opt={"operation": RETIRE})
+    async def retire(
+        self,
+        name: FromPath[str],
+        request: Request[Any, Any, State],
+        user: Caller,
+        ports: ThePorts,
+        commands: TheCommands,
+    ) -> Response[bytes]:
+        """Take no new accounts."""
+        body = await request.body()
+        reason = decode(body, RetireRequest).reason if body else None
+        return await commands.answer(
+            user,
+            lambda context: plans.retire(ports, context, name, reason),
+            lambda plan: answer(200, plan_answer(plan)),
+        )
+
+    @post("/v1/plans/upgrade", status_code=200, opt={"operation": UPGRADE})
+    async def upgrade(
+        self, data: JSONBody[UpgradeRequest], user: Caller, ports: ThePorts, commands: TheCommands
+    ) -> Response[bytes]:
+        """Change the own plan."""
+        return await commands.answer_once(
+            user,
+            lambda context: plans.upgrade(ports, context, user.id, data.plan, data.when),
+            lambda on: answer(200, on_plan_answer(on)),
+        )
+
+    @put("/v1/accounts/{account_id:str}/plan", opt={"operation": ASSIGN})
+    async def assign(
+        self,
+        account_id: FromPath[str],
+        data: JSONBody[AssignRequest],
+        user: Caller,
+        ports: ThePorts,
+        commands: TheCommands,
+    ) -> Response[bytes]:
+        """Put an account on a plan."""
+        _known_form(account_id)
+        return await commands.answer(
+            user,
+            lambda context: plans.assign(
+                ports, context, account_id, data.plan, data.when, data.reason
+            ),
+            lambda on: answer(200, on_plan_answer(on)),
+        )
+
+    @delete("/v1/accounts/{account_id:str}/plan/next", status_code=204, opt={"operation": CANCEL})
+    async def cancel(
+        self, account_id: FromPath[str], user: Caller, ports: ThePorts, commands: TheCommands
+    ) -> Response[bytes]:
+        """Take back what was scheduled."""
+        _known_form(account_id)
+
+        async def carry(context: Context) -> tuple[None, int]:
+            return None, await plans.cancel_change(ports, context, account_id)
+
+        return await commands.answer(user, carry, lambda _: NO_CONTENT)
 
 
-def plan_answer(plan: Plan) -> PlanAnswer:
-    """The plan as it is shown."""
-    permits = plan.entitlements
-    quota = permits.quota
-    return PlanAnswer(
-        name=plan.name,
-        tier=plan.tier,
-        title=plan.title,
-        self_service=plan.self_service,
-        entitlements=EntitlementsAnswer(
-            keys=permits.keys,
-            quota=None if quota is None else PlanQuota(quota.limit, quota.period),
-            monthly_credits=credits(permits.monthly_credits),
-            features=permits.features,
-        ),
-    )
+def _offered(ports: Ports) -> list[Plan]:
+    return [plan for plan in ports.directory.plans() if plan.tier != INTERNAL and not plan.retired]
 
 
-def credits(hundredths: int) -> str:
-    """Credits as decimals with two places."""
-    sign = "-" if hundredths < 0 else ""
-    whole, rest = divmod(abs(hundredths), 100)
-    return f"{sign}{whole}.{rest:02d}"
+def _public(ports: Ports, name: str) -> Plan:
+    """A plan that anybody may know of. NotFound."""
+    plan = ports.directory.plan(name)
+    if plan is None or plan.tier == INTERNAL:
+        raise NotFound("plan", name)
+    return plan
+
+
+def _fields(plan: Plan) -> dict[str, Any]:
+    shown_plan = plan_answer(plan)
+    return {field: getattr(shown_plan, field) for field in shown_plan.__struct_fields__}
+
+
+def _known_form(account_id: str) -> None:
+    if not is_id("acct", account_id):
+        raise NotFound("account", account_id)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from api.http.health import Check, Checks, DirectoryCheck, FollowersCheck
-from application.ports import Follower
+from application.ports import Follower, RateLimits
 from projections.key_directory import KeyDirectory
 
 PATIENCE_SECONDS = 1.5
@@ -31,12 +31,18 @@ class ProcessProbe:
     """Implements HealthProbe for one serve process."""
 
     def __init__(
-        self, directory: KeyDirectory, database: Asked, nats: Linked, max_staleness_seconds: float
+        self,
+        directory: KeyDirectory,
+        database: Asked,
+        nats: Linked,
+        max_staleness_seconds: float,
+        limits: RateLimits | None = None,
     ) -> None:
         self._directory = directory
         self._database = database
         self._nats = nats
         self._max_staleness = max_staleness_seconds
+        self._limits = limits
 
     async def checks(self) -> Checks:
         """How the parts are now; never raises, never takes longer than two seconds."""
@@ -57,7 +63,15 @@ class ProcessProbe:
             projections=following(followers, "projections"),
             publisher=following(followers, "publisher"),
             lake=following(followers, "lake"),
+            rate_limits=await self._limiting(),
         )
+
+    async def _limiting(self) -> Check:
+        if self._limits is None:
+            return Check("off")
+        if await self._limits.shared():
+            return Check("ok")
+        return Check("down", detail="each process counts alone until the store is back")
 
     async def _ask(self) -> tuple[Check, list[Follower]]:
         started_at = time.monotonic()

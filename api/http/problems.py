@@ -25,6 +25,7 @@ from application import errors as application
 from domain import errors as domain
 
 MEDIA_TYPE = "application/problem+json"
+MOST_FAULTS = 50
 
 _log = structlog.get_logger("tollhouse.http")
 
@@ -156,11 +157,55 @@ def _judge_domain(exc: domain.DomainError) -> HttpProblem:
         case domain.EntitlementExceeded():
             detail = f"The plan {exc.plan} permits {exc.limit} ({exc.entitlement})."
             return HttpProblem("PLAN_LIMIT_REACHED", detail)
+        case domain.InvalidQuery():
+            detail = f"Column {exc.column}: {exc.reason}."
+            return HttpProblem("INVALID_PERMISSION_QUERY", detail, param=exc.param)
+        case domain.ImportRefused():
+            return _import_refused(exc)
         case domain.KeyRevoked():
             return HttpProblem("KEY_REVOKED", "This key is revoked.")
         case domain.UnknownPlan():
             return HttpProblem("UNKNOWN_PLAN", f"There is no plan `{exc.name}`.", param="plan")
+        case domain.UnknownPackage():
+            detail = f"There is no package `{exc.name[:40]}`."
+            return HttpProblem("UNKNOWN_PACKAGE", detail, param="package")
+        case domain.UnknownProvider():
+            known = ", ".join(exc.known) or "none"
+            detail = f"The payment provider `{exc.name[:40]}` is not set up here."
+            if not exc.name:
+                detail = "Which payment provider is not said."
+            hint = f"Set up are: {known}."
+            return HttpProblem("UNKNOWN_PROVIDER", detail, hint, param="provider")
+        case domain.UnknownOperation():
+            known = ", ".join(exc.known[:20]) or "none"
+            return HttpProblem(
+                "UNKNOWN_OPERATION",
+                f"The plan prices no operation `{exc.name}`.",
+                hint=f"It prices: {known}.",
+                param="operation",
+            )
+        case domain.PlanNotOffered():
+            detail = f"The plan `{exc.name}` takes no new accounts."
+            return HttpProblem("PLAN_RETIRED", detail, param="plan")
+        case domain.PlanInUse():
+            return HttpProblem("PLAN_IN_USE", f"The plan `{exc.name}` can't be retired.")
+        case domain.NotSelfService():
+            detail = f"The plan `{exc.name}` is given by the operator only."
+            return HttpProblem("NOT_SELF_SERVICE", detail, param="plan")
     return _unexpected()
+
+
+def _import_refused(exc: domain.ImportRefused) -> HttpProblem:
+    told = [
+        f"items[{each.index}].{each.param}: {each.reason}" for each in exc.faults[:MOST_FAULTS]
+    ]
+    items = len({each.index for each in exc.faults})
+    more = f"; and {len(exc.faults) - MOST_FAULTS} more" if len(exc.faults) > MOST_FAULTS else ""
+    return HttpProblem(
+        "IMPORT_REFUSED",
+        f"{items} of {exc.items} items can't be imported, and none was. {'; '.join(told)}{more}.",
+        param=f"items[{exc.faults[0].index}].{exc.faults[0].param}",
+    )
 
 
 def _judge_application(exc: application.ApplicationError) -> HttpProblem:
@@ -189,6 +234,8 @@ def _judge_application(exc: application.ApplicationError) -> HttpProblem:
             hint = "The lake is written by `tollhouse work`: see that it runs."
             after = {"retry-after": "10"}
             return HttpProblem("ANALYTICS_UNAVAILABLE", exc.detail, hint, headers=after)
+        case application.WebhookRefused():
+            return HttpProblem(_WEBHOOK_FAULTS[exc.fault], exc.detail)
     # The rest say nothing of their own: their reasons, if any, are for logs.
     if code := _WITHOUT_WORDS.get(type(exc)):
         return HttpProblem(code, CODES[code].example)
@@ -201,6 +248,12 @@ _QUERY_FAULTS: dict[application.QueryFault, str] = {
     "too_long": "QUERY_TOO_LONG",
     "too_large": "QUERY_TOO_LARGE",
     "failed": "QUERY_FAILED",
+}
+
+_WEBHOOK_FAULTS: dict[application.WebhookFault, str] = {
+    "signature": "WEBHOOK_SIGNATURE_INVALID",
+    "age": "WEBHOOK_TOO_OLD",
+    "content": "WEBHOOK_INVALID",
 }
 
 _WITHOUT_WORDS: dict[type[application.ApplicationError], str] = {

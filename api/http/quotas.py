@@ -1,77 +1,36 @@
-"""Quotas: every allowance of an account and of its keys, with what is left of it."""
+"""Quotas: what an account and its keys may use and have used; set by owners and staff, reset."""
 
-from collections.abc import Sequence
-from datetime import datetime
+from base64 import urlsafe_b64decode
+from typing import Annotated, Any
 
-import msgspec
-from litestar import Controller, Response, get
+from litestar import Controller, Request, Response, get, post, put
+from litestar.datastructures import State
+from litestar.params import FromPath, JSONBody, QueryParameter
 
-from api.http.answers import instant, shown
-from api.http.dependencies import Caller, ThePorts
-from api.http.operation import Operation
-from api.http.paging import (
-    DEFAULT_LIMIT,
-    MAX_LIMIT,
-    PAGE_PARAMETERS,
-    Cursor,
-    Limit,
-    cursor_after,
-    id_before,
+from api.http.answers import Answer, answer, instant, shown
+from api.http.dependencies import Caller, TheCommands, ThePorts
+from api.http.paging import DEFAULT_LIMIT, Cursor, Limit, cursor_after
+from api.http.problems import HttpProblem
+from api.http.quota_answers import AllowancePage, allowance_answers
+from api.http.quota_operations import (
+    QUOTAS,
+    RESET,
+    SET_ACCOUNT,
+    SET_KEY,
+    AccountQuota,
+    KeyQuota,
+    QuotaRequest,
+    ResetAnswer,
+    ResetRequest,
 )
-from application.allowances import standing
-from application.ports import Ports
-from domain.allowances import Allowance, Period, Scope
-
-
-class AllowanceAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """A quota as it stands. A `shared` one is the account's, and all of its keys draw on it."""
-
-    name: str
-    scope: Scope
-    owner: str
-    key_name: str | None
-    limit: int
-    used: int
-    remaining: int
-    period: Period
-    resets_at: datetime | None
-
-
-class AllowancePage(msgspec.Struct, frozen=True):
-    """A page of quotas."""
-
-    items: list[AllowanceAnswer]
-    next_cursor: str | None
-
-
-ALLOWANCE_EXAMPLE = {
-    "name": "day",
-    "scope": "shared",
-    "owner": "acct_01kamzq3v0b6f7n8w9x2y4z5ac",
-    "key_name": None,
-    "limit": 10,
-    "used": 3,
-    "remaining": 7,
-    "period": "day",
-    "resets_at": "2026-02-01T00:00:00Z",
-}
-
-QUOTAS = Operation(
-    id="list_quotas",
-    tag="Plans and quotas",
-    summary="List quotas",
-    description=(
-        "Every quota of the account and of its keys that have not ended, with what was used in "
-        "the window that is now. A period is a minute, hour, day, week (from Monday) or month of "
-        "UTC, or the whole lifetime."
-    ),
-    who="user",
-    answer=AllowancePage,
-    example={"items": [ALLOWANCE_EXAMPLE], "next_cursor": None},
-    parameters=PAGE_PARAMETERS,
-    reads=True,
-    errors=("STORE_UNAVAILABLE",),
-)
+from api.http.quota_shapes import quota_rule
+from api.http.strict_json import decode
+from application import quota_pages, quotas
+from application.deciding import Context
+from application.quota_pages import Place
+from application.quotas import WasReset
+from domain.errors import NotFound
+from domain.ids import is_id
 
 
 class QuotaController(Controller):
@@ -79,50 +38,130 @@ class QuotaController(Controller):
 
     @get("/v1/quotas", opt={"operation": QUOTAS})
     async def list_quotas(
-        self, user: Caller, ports: ThePorts, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+        self,
+        actor: Caller,
+        ports: ThePorts,
+        account_id: Annotated[str | None, QueryParameter()] = None,
+        limit: Limit = DEFAULT_LIMIT,
+        cursor: Cursor = None,
     ) -> Response[bytes]:
         """The account's own first, then its keys', oldest first."""
-        rules = await _rules(ports, user.id, id_before(cursor, "acct", "key"), limit + 1)
-        page = rules[:limit]
-        following = cursor_after(page[-1][0].owner_id) if len(rules) > limit else None
-        return shown(AllowancePage(await standing_answers(ports, page), following))
+        wanted = actor.account_id if account_id is None else account_id
+        after = place_of(cursor)
+        account = quota_pages.readable(ports, actor, wanted or "")
+        items, following = await quota_pages.page(ports, account, after, limit)
+        return shown(AllowancePage(allowance_answers(items), cursor_of(following)))
 
+    @put("/v1/accounts/{account_id:str}/quota", opt={"operation": SET_ACCOUNT})
+    async def set_account_quota(
+        self,
+        account_id: FromPath[str],
+        request: Request[Any, Any, State],
+        user: Caller,
+        ports: ThePorts,
+        commands: TheCommands,
+    ) -> Response[bytes]:
+        """Set an account's, or end it."""
+        _known_form("account", "acct", account_id)
+        given = _given(await request.body())
+        quota = None if given is None else given.shared(None)
+        reason = None if given is None else given.reason
 
-async def standing_answers(
-    ports: Ports, rules: Sequence[tuple[Allowance, str | None]]
-) -> list[AllowanceAnswer]:
-    """These rules, each with the name of its key if it is a key's, as they stand now."""
-    states = await standing(ports, [rule for rule, _ in rules])
-    return [
-        AllowanceAnswer(
-            name=state.period,
-            scope=state.scope,
-            owner=state.owner_id,
-            key_name=key_name,
-            limit=state.limit,
-            used=state.used,
-            remaining=state.remaining,
-            period=state.period,
-            resets_at=None if state.resets_at_us is None else instant(state.resets_at_us / 1e6),
+        async def carry(context: Context) -> tuple[None, int]:
+            return None, await quotas.set_account_quota(ports, context, account_id, quota, reason)
+
+        def show(_: None) -> Answer:
+            in_force = quotas.shared_quota(ports, account_id) if quota is None else quota
+            content = AccountQuota(
+                account_id=account_id,
+                set=None if quota is None else quota_rule(quota, "shared"),
+                in_force=None if in_force is None else quota_rule(in_force, "shared"),
+            )
+            return answer(200, content)
+
+        return await commands.answer(user, carry, show)
+
+    @put("/v1/keys/{key_id:str}/quota", opt={"operation": SET_KEY})
+    async def set_key_quota(
+        self,
+        key_id: FromPath[str],
+        request: Request[Any, Any, State],
+        actor: Caller,
+        ports: ThePorts,
+        commands: TheCommands,
+    ) -> Response[bytes]:
+        """Set a key's, or end it."""
+        _known_form("key", "key", key_id)
+        given = _given(await request.body())
+        quota = None if given is None else given.own(None)
+        reason = None if given is None else given.reason
+        rule = None if quota is None else quota_rule(quota, "own")
+
+        async def carry(context: Context) -> tuple[None, int]:
+            return None, await quotas.set_key_quota(ports, context, key_id, quota, reason)
+
+        return await commands.answer(
+            actor, carry, lambda _: answer(200, KeyQuota(key_id=key_id, quota=rule))
         )
-        for state, (_, key_name) in zip(states, rules, strict=True)
-    ]
+
+    @post("/v1/quotas/reset", status_code=200, opt={"operation": RESET})
+    async def reset(
+        self, data: JSONBody[ResetRequest], user: Caller, ports: ThePorts, commands: TheCommands
+    ) -> Response[bytes]:
+        """Begin a window now."""
+        owners = _owners(data)
+
+        def carry(context: Context) -> Any:
+            if owners is None:
+                return quotas.reset_everybody(ports, context, data.reason)
+            return quotas.reset(ports, context, owners, data.reason)
+
+        def show(done: WasReset) -> Answer:
+            return answer(200, ResetAnswer(done.owners, instant(done.at_us / 1_000_000)))
+
+        return await commands.answer_once(user, carry, show)
 
 
-async def _rules(
-    ports: Ports, account_id: str, after: str | None, count: int
-) -> list[tuple[Allowance, str | None]]:
-    """So many rules at least, if there are, after those of this owner."""
-    rules: list[tuple[Allowance, str | None]] = []
-    if after is None:
-        rules += [(rule, None) for rule in ports.directory.allowances(account_id)]
-    # An account's id sorts before every key's, so it continues with the first key.
-    while len(rules) < count:
-        keys = await ports.lookups.keys_of(account_id, after, MAX_LIMIT)
-        for key in keys:
-            if key.revoked_at is None:
-                rules += [(rule, key.name) for rule in ports.directory.allowances(key.id)]
-        if len(keys) < MAX_LIMIT:
-            break
-        after = keys[-1].id
-    return rules
+def _given(body: bytes) -> QuotaRequest | None:
+    """The quota that is asked for; None, said as null, for none."""
+    return None if body.strip() == b"null" else decode(body, QuotaRequest)
+
+
+def cursor_of(place: Place | None) -> str | None:
+    """The cursor that continues after this place."""
+    return None if place is None else cursor_after(f"{place.owner_id}/{place.rules}")
+
+
+def place_of(cursor: str | None) -> Place | None:
+    """The place that a cursor continues after; HttpProblem if it is not one of ours."""
+    if cursor is None:
+        return None
+    try:
+        text = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+    except ValueError:
+        text = ""
+    owner_id, _, number = text.partition("/")
+    known = is_id("acct", owner_id) or is_id("key", owner_id)
+    if not known or not number.isdigit() or len(number) > 4:
+        detail = "A cursor is the `next_cursor` of the page before, unchanged."
+        raise HttpProblem("INVALID_REQUEST", detail, param="cursor")
+    return Place(owner_id, int(number))
+
+
+def _owners(data: ResetRequest) -> tuple[str, ...] | None:
+    """Whose quotas are meant; None: everybody's. HttpProblem unless it is one of the four."""
+    named = [each for each in (data.account_id, data.key_id) if each is not None]
+    if len(named) + (data.ids is not None) + data.all != 1:
+        raise HttpProblem("INVALID_REQUEST", "One of `account_id`, `key_id`, `ids`, `all`.")
+    if data.account_id is not None and not is_id("acct", data.account_id):
+        raise NotFound("account", data.account_id)
+    if data.key_id is not None and not is_id("key", data.key_id):
+        raise NotFound("key", data.key_id)
+    if data.all:
+        return None
+    return data.ids if data.ids is not None else tuple(named)
+
+
+def _known_form(noun: str, prefix: str, id: str) -> None:
+    if not is_id(prefix, id):
+        raise NotFound(noun, id)

@@ -13,7 +13,9 @@ from api.http.problems import HttpProblem
 BODY_DEADLINE_SECONDS = 10.0
 
 _KIB = 1024
-_LARGE = frozenset({"/v1/keys/import", "/v1/accounts/import", "/v1/messages"})
+_LARGE = frozenset(
+    {"/v1/keys/import", "/v1/keys/verify-batch", "/v1/accounts/import", "/v1/messages"}
+)
 _FORMS = frozenset({"/v1/auth/register", "/v1/auth/login", "/oauth/introspect", "/oauth/revoke"})
 _FORM = "application/x-www-form-urlencoded"
 # So much beyond the limit is still read and thrown away: a client that is answered in the middle

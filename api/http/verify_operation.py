@@ -1,7 +1,7 @@
 """What the reference says of the verify lane, which is no route of the framework."""
 
 from api.http.operation import Operation
-from api.http.verify_lane import VerifyRequest
+from api.verification import VerifyRequest
 from application.verdicts import Verdict
 
 VERIFY = Operation(

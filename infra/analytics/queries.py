@@ -14,15 +14,17 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from application.errors import AnalyticsUnavailable, Overloaded, QueryNotAnswered
-from application.ports import LakeFormat, UsageWanted
+from application.ports import KeyTrail, LakeFormat, Trace, UsageWanted
 from infra.analytics.jobs import Job, Outcome
 from infra.analytics.jobs import S3Access as S3Access
+from infra.analytics.key_trail import key_trail_sql
 from infra.analytics.usage import usage_sql
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -91,6 +93,16 @@ class SandboxedQueries:
                 raise QueryNotAnswered(error.fault, error.detail, _FEWER, None) from None
             # The SQL is ours, so the lake is not as it should be.
             raise AnalyticsUnavailable("The lake can't be read.") from error
+
+    async def key_trail(self, key_id: str, since: datetime) -> KeyTrail:
+        """See application.ports.Analytics."""
+        sql, values = key_trail_sql(key_id, since)
+        job = self._job(sql, "json", values, {})
+        try:
+            found = _TRAIL.decode(await self._run(job))
+        except QueryNotAnswered as error:
+            raise AnalyticsUnavailable("The lake can't be read.") from error
+        return KeyTrail(found.items, found.snapshot.published_at, found.snapshot.usage_position)
 
     def close(self) -> None:
         """Nothing can be asked any more. What runs ends with its request."""
@@ -183,6 +195,18 @@ class SandboxedQueries:
         finally:
             self._gate.release()
 
+
+class _Published(msgspec.Struct):
+    published_at: datetime | None
+    usage_position: int | None
+
+
+class _TrailAnswer(msgspec.Struct):
+    items: list[Trace]
+    snapshot: _Published
+
+
+_TRAIL = msgspec.json.Decoder(_TrailAnswer)
 
 _LESS = "Ask about fewer days, aggregate before joining, or use `tollhouse sql` beside the lake."
 _FEWER = "Ask about fewer days, or group by less."

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from infra.embedded.child import ChildProcess, StartError, clear_errors
@@ -15,6 +15,8 @@ from infra.embedded.place import free_port, hold, kept_password, prepare_data_di
 
 USER = "tollhouse"
 READER = "reader"
+COMMANDS = "commands"
+CALLER = "caller"
 READY_SECONDS = 30.0
 
 _STREAMS = ("TOLLHOUSE_EVENTS", "TOLLHOUSE_USAGE")
@@ -47,18 +49,40 @@ READER_PERMISSIONS = {
     "subscribe": {"allow": ["_INBOX.>"]},
 }
 
+# The serve processes: they take commands, and write to nothing but inboxes. What they answer to is
+# named by callers, so whoever answers must not be able to write a fact.
+COMMANDS_PERMISSIONS = {
+    "publish": {"allow": ["_CALLER.>", "_INBOX.>"]},
+    "subscribe": {"allow": ["tollhouse.cmd.>", "$SRV.>"]},
+}
+
+# Who sends commands. Answers hold new keys, so they go to inboxes that readers can't listen on.
+CALLER_PERMISSIONS = {
+    "publish": {"allow": ["tollhouse.cmd.>", "$SRV.>"]},
+    "subscribe": {"allow": [f"_CALLER.{CALLER}.>"]},
+}
+
+_LIMITED = {
+    READER: READER_PERMISSIONS,
+    COMMANDS: COMMANDS_PERMISSIONS,
+    CALLER: CALLER_PERMISSIONS,
+}
+
 
 class RunningNats:
     """A NATS that answers at `url`; `process` is what a supervisor watches and restarts.
 
     `reader_url` is for whoever reads the facts: it lets nobody publish or change a stream.
+    `commands_url` is for the serve processes, `caller_url` for who sends them commands.
     """
 
     def __init__(
-        self, url: str, reader_url: str, process: ChildProcess, port: int, lock: int
+        self, urls: Mapping[str, str], process: ChildProcess, port: int, lock: int
     ) -> None:
-        self.url = url
-        self.reader_url = reader_url
+        self.url = urls[USER]
+        self.reader_url = urls[READER]
+        self.commands_url = urls[COMMANDS]
+        self.caller_url = urls[CALLER]
         self.process = process
         self._port = port
         self._lock = lock
@@ -82,7 +106,7 @@ def start_nats(data_dir: Path, say: Callable[[str], None]) -> RunningNats:
     prepare_data_dir(data_dir)
     passwords = {
         USER: kept_password(data_dir, "nats_password"),
-        READER: kept_password(data_dir, "nats_reader_password"),
+        **{name: kept_password(data_dir, f"nats_{name}_password") for name in _LIMITED},
     }
     store = data_dir / "nats"
     with clear_errors("NATS's folders"):
@@ -94,8 +118,8 @@ def start_nats(data_dir: Path, say: Callable[[str], None]) -> RunningNats:
     except BaseException:
         os.close(lock)
         raise
-    url, reader_url = (f"nats://{u}:{p}@127.0.0.1:{port}" for u, p in passwords.items())
-    return RunningNats(url, reader_url, process, port, lock)
+    urls = {user: f"nats://{user}:{word}@127.0.0.1:{port}" for user, word in passwords.items()}
+    return RunningNats(urls, process, port, lock)
 
 
 def _start_on_free_port(
@@ -127,6 +151,14 @@ def _start_on_free_port(
 
 def _write_config(path: Path, port: int, store: Path, passwords: dict[str, str]) -> None:
     # JSON strings are strings to NATS too, so a quote in a path breaks nothing.
+    limited = "".join(
+        f"""
+    {{
+      user: {json.dumps(name)}, password: {json.dumps(passwords[name])}
+      permissions: {json.dumps(permissions)}
+    }}"""
+        for name, permissions in _LIMITED.items()
+    )
     text = f"""\
 listen: "127.0.0.1:{port}"
 server_name: tollhouse
@@ -139,11 +171,7 @@ jetstream {{
 }}
 authorization {{
   users: [
-    {{ user: {json.dumps(USER)}, password: {json.dumps(passwords[USER])} }}
-    {{
-      user: {json.dumps(READER)}, password: {json.dumps(passwords[READER])}
-      permissions: {json.dumps(READER_PERMISSIONS)}
-    }}
+    {{ user: {json.dumps(USER)}, password: {json.dumps(passwords[USER])} }}{limited}
   ]
 }}
 """

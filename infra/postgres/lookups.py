@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -9,14 +10,16 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from application.errors import StoreUnavailable
-from application.ports import MOST_BEHIND, Follower
+from application.ports import MOST_BEHIND, CreditRow, Follower, HoldRow
 from domain.accounts import Account
 from domain.api_keys import ApiKey
+from domain.purchases import Purchase
 from domain.verification import Counter
 from infra.postgres.connection import answering, conninfo
 
 _ACCOUNT = msgspec.json.Decoder(Account)
 _API_KEY = msgspec.json.Decoder(ApiKey)
+_PURCHASE = msgspec.json.Decoder(Purchase)
 PATIENCE_SECONDS = 2.0
 
 # The lake has what is in its place, not what waits in the spool: that counts as behind.
@@ -82,11 +85,18 @@ class PostgresLookups:
     async def counters(self, counter_ids: Sequence[int]) -> dict[int, Counter]:
         """The counters as they are now; windows that have passed are not moved."""
         rows = await self.rows(
-            "SELECT counter_id, limit_amount, used, window_start, rule_no, entry_no "
-            "FROM counters WHERE counter_id = ANY (%s)",
+            "SELECT counter_id, limit_amount, used, window_start, rule_no, entry_no, carried, "
+            "carry_max, changes_at FROM counters WHERE counter_id = ANY (%s)",
             (list(counter_ids),),
         )
         return {row[0]: Counter(*row[1:]) for row in rows}
+
+    async def key_holders(self, digests: Sequence[bytes]) -> dict[bytes, str]:
+        """The keys that hold these digests, by digest."""
+        rows = await self.rows(
+            "SELECT digest, key_id FROM key_digests WHERE digest = ANY (%s)", (list(digests),)
+        )
+        return {bytes(row[0]): row[1] for row in rows}
 
     async def keys_of(self, account_id: str, after: str | None, limit: int) -> list[ApiKey]:
         """The account's keys, oldest first, after this id."""
@@ -105,6 +115,55 @@ class PostgresLookups:
             (after or "", limit),
         )
         return [_ACCOUNT.decode(row[0]) for row in rows]
+
+    async def purchases_of(self, account_id: str, after: str | None, limit: int) -> list[Purchase]:
+        """The account's purchases, oldest first, after this id."""
+        rows = await self.rows(
+            "SELECT state FROM states WHERE noun = 'purchase' AND account_id = %s "
+            "AND stream_id > %s ORDER BY stream_id LIMIT %s",
+            (account_id, after or "", limit),
+        )
+        return [_PURCHASE.decode(row[0]) for row in rows]
+
+    async def credit_row(self, stream: str, counter_id: int) -> CreditRow:
+        """The account's credits, all of one instant: one statement sees one snapshot."""
+        rows = await self.rows(
+            "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, s.state, "
+            "c.counter_id, c.limit_amount, c.used, c.window_start, c.rule_no, c.entry_no, "
+            "c.carried, c.carry_max, c.changes_at FROM (SELECT %s AS stream, %s::bigint AS id) a "
+            "LEFT JOIN states s ON s.stream_id = a.stream "
+            "LEFT JOIN counters c ON c.counter_id = a.id",
+            (stream, counter_id),
+        )
+        now_us, state, found, *columns = rows[0]
+        return CreditRow(now_us, None if found is None else Counter(*columns), state)
+
+    async def credit_hold(self, hold_id: str) -> HoldRow | None:
+        """What became of a hold."""
+        rows = await self.rows(
+            "SELECT hold_id, account_id, status, amount, captured, expires_at "
+            "FROM credit_holds WHERE hold_id = %s",
+            (hold_id,),
+        )
+        return HoldRow(*rows[0]) if rows else None
+
+    async def living_keys(self, account_id: str) -> int:
+        """How many keys the account has that have not ended."""
+        rows = await self.rows(
+            "SELECT count(*) FROM states WHERE noun = 'api_key' AND account_id = %s "
+            "AND convert_from(state, 'UTF8')::jsonb ->> 'revoked_at' IS NULL",
+            (account_id,),
+        )
+        return int(rows[0][0])
+
+    async def due_plan_changes(self, now: datetime, after: str | None, limit: int) -> list[str]:
+        """The accounts whose plan change is due by now, in the order of their ids."""
+        rows = await self.rows(
+            "SELECT account_id FROM plan_changes WHERE due_at <= %s AND account_id > %s "
+            "ORDER BY account_id LIMIT %s",
+            (now, after or "", limit),
+        )
+        return [row[0] for row in rows]
 
     async def followers(self) -> list[Follower]:
         """Everybody who follows a log, and how far they are."""

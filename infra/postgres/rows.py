@@ -8,10 +8,15 @@ from application.rows import (
     AnswerRow,
     ClaimRow,
     CounterRow,
+    CreditCounterRow,
+    CreditHoldOverRow,
+    CreditHoldRow,
     DataKeyRow,
     EntitlementRow,
     KeyDigestRow,
     PasswordRow,
+    PlanChangeOverRow,
+    PlanChangeRow,
     Row,
     SessionRow,
     StateRow,
@@ -26,21 +31,33 @@ STATEMENTS: dict[type[Row], str] = {
     KeyDigestRow: "INSERT INTO key_digests (digest, key_id) VALUES (%(digest)s, %(key_id)s)",
     # What was counted stays. Under another calendar it counts in that calendar's window.
     CounterRow: "INSERT INTO counters AS c "
-    "(counter_id, owner_id, account_id, limit_amount, rule_no, window_start) VALUES "
+    "(counter_id, owner_id, account_id, limit_amount, rule_no, window_start, carry_max) VALUES "
     "(%(counter_id)s, %(owner_id)s, %(account_id)s, %(limit_amount)s, %(rule_no)s, "
-    "%(window_start)s) ON CONFLICT (counter_id) DO UPDATE SET "
+    "%(window_start)s, %(carry_max)s) ON CONFLICT (counter_id) DO UPDATE SET "
     "limit_amount = excluded.limit_amount, rule_no = excluded.rule_no, "
+    "carry_max = excluded.carry_max, carried = least(c.carried, excluded.carry_max), "
     "used = CASE WHEN c.rule_no <> excluded.rule_no AND c.window_start < %(counts_since)s "
     "THEN 0 ELSE c.used END, entry_no = c.entry_no + 1, "
-    "window_start = CASE WHEN c.rule_no = excluded.rule_no THEN c.window_start "
-    "ELSE excluded.window_start END",
+    "window_start = greatest(c.window_start, excluded.window_start)",
+    CreditCounterRow: "UPDATE counters SET limit_amount = %(limit_amount)s, "
+    "changes_at = %(changes_at)s, rule_no = %(rule_no)s, entry_no = %(entry_no)s "
+    "WHERE counter_id = %(counter_id)s",
+    CreditHoldRow: "INSERT INTO credit_holds (hold_id, account_id, status, amount, captured, "
+    "expires_at) VALUES (%(hold_id)s, %(account_id)s, 'held', %(amount)s, 0, %(expires_at)s)",
+    CreditHoldOverRow: "UPDATE credit_holds SET status = %(status)s, captured = %(captured)s "
+    "WHERE hold_id = %(hold_id)s",
     DataKeyRow: "INSERT INTO data_keys (account_id, wrapped, master_key_id) "
     "VALUES (%(account_id)s, %(wrapped)s, %(master_key_id)s)",
     PasswordRow: "INSERT INTO passwords (account_id, hash) VALUES (%(account_id)s, %(hash)s) "
     "ON CONFLICT (account_id) DO UPDATE SET hash = excluded.hash",
     SessionRow: "INSERT INTO sessions (session_id, account_id, refresh_digest, expires_at) "
     "VALUES (%(session_id)s, %(account_id)s, %(refresh_digest)s, %(expires_at)s)",
-    EntitlementRow: "SELECT require_fewer_than(%(account_id)s, %(noun)s, %(limit)s)",
+    EntitlementRow: "SELECT require_fewer_than(%(account_id)s, %(noun)s, "
+    "%(limit)s::bigint - %(adding)s + 1)",
+    PlanChangeRow: "INSERT INTO plan_changes (account_id, plan, due_at) "
+    "VALUES (%(account_id)s, %(plan)s, %(due_at)s) "
+    "ON CONFLICT (account_id) DO UPDATE SET plan = excluded.plan, due_at = excluded.due_at",
+    PlanChangeOverRow: "DELETE FROM plan_changes WHERE account_id = %(account_id)s",
     AnswerRow: "SELECT remember_answer(%(digest)s, %(body_digest)s, %(answer)s, "
     "%(stream_id)s, %(version)s)",
 }

@@ -11,19 +11,32 @@ import psycopg
 
 from application.errors import StoreUnavailable
 from application.ports import Counted, Flush
+from domain.allowances import Window
+from domain.calendars import ETERNITY, length
 from domain.event import stored_name
-from domain.verification import VerificationsCounted
+from domain.verification import KINDS, VerificationsCounted
 from infra.postgres.connection import answering, connect
 
 STATEMENT = (
-    b"SELECT * FROM count_usage(%s, %s, %s, %s, %s, %s::bigint[], %s::integer[], %s::integer[], "
-    b"%s::bigint[], %s::integer[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])"
+    b"SELECT * FROM count_usage(%s, %s, %s, %s, %s, %s::bigint[], %s::integer[], %s::bigint[], "
+    b"%s::bigint[], %s::bigint[], %s::integer[], %s::bigint[], %s::integer[], %s::bigint[], "
+    b"%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])"
 )
+# A row is made by whoever needs it first; in one order, so that two don't wait for each other.
+# Rule 0 is older than any, and credits that have never been looked at have to be settled.
+MAKE = (
+    b"INSERT INTO counters "
+    b"(counter_id, owner_id, account_id, limit_amount, rule_no, changes_at) "
+    b"SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], "
+    b"%s::bigint[]) AS made (id) ORDER BY id ON CONFLICT DO NOTHING"
+)
+MISSING = "TH001"
 STUCK_SECONDS = 2.0
 MOST = 2**61  # beyond any limit, and still far from the overflow of a bigint
 # The server gives up before we hang up: a backend that waits for a lock outlives its client.
 GIVE_UP = b"SET lock_timeout = '1500ms'; SET statement_timeout = '1900ms'"
 TOPIC = stored_name(VerificationsCounted)
+_KIND = {kind: number for number, kind in enumerate(KINDS)}
 
 
 class _Found(msgspec.Struct):
@@ -85,15 +98,42 @@ class PostgresUsageLog:
         return counted
 
     async def _count(self, flush: Flush) -> Counted:
+        try:
+            return await self._take(flush)
+        except psycopg.Error as error:
+            if error.sqlstate != MISSING:
+                raise
+        await self._make(flush)
+        return await self._take(flush)
+
+    async def _make(self, flush: Flush) -> None:
         connection = await self._connected()
-        takes = flush.takes
-        totals = [0] * len(flush.counters)
-        counts = [0] * len(flush.counters)
+        rules = flush.rules
+        made = (
+            [rule.counter_id for rule in rules],
+            [rule.owner_id for rule in rules],
+            [rule.account_id for rule in rules],
+            [rule.limit for rule in rules],
+            [0] * len(rules),
+            [0 if rule.kind == "credits" else ETERNITY for rule in rules],
+        )
+        async with answering(connection, STUCK_SECONDS):
+            await connection.execute(MAKE, made)
+
+    async def _take(self, flush: Flush) -> Counted:
+        connection = await self._connected()
+        takes, rules = flush.takes, flush.rules
+        totals = [0] * len(rules)
+        counts = [0] * len(rules)
         for counter, amount in zip(takes[1::3], takes[2::3], strict=True):
             totals[counter - 1] = min(totals[counter - 1] + amount, MOST)
             counts[counter - 1] += 1
         # Of all the counters' windows only a few differ: one or two periods.
-        calendars = {window: number for number, window in enumerate(set(flush.windows), 1)}
+        calendars: dict[tuple[Window, int], int] = {}
+        of = [
+            calendars.setdefault((window, length(rule.calendar.period)), len(calendars) + 1)
+            for window, rule in zip(flush.windows, rules, strict=True)
+        ]
         async with answering(connection, STUCK_SECONDS):
             cursor = await connection.execute(
                 STATEMENT,
@@ -103,14 +143,19 @@ class PostgresUsageLog:
                     TOPIC,
                     flush.metadata.decode(),
                     flush.batch.decode(),
-                    _array(flush.counters),
-                    _array(flush.rules),
-                    _array([calendars[window] for window in flush.windows]),
+                    _array([rule.counter_id for rule in rules]),
+                    _array([_KIND[rule.kind] for rule in rules]),
+                    _array([rule.rule_no for rule in rules]),
+                    _array([rule.limit for rule in rules]),
+                    _array([rule.carry_over_max for rule in rules]),
+                    _array(of),
                     _array(totals),
                     _array(counts),
-                    _array([window.start for window in calendars]),
-                    _array([window.end for window in calendars]),
-                    _array([window.next_end for window in calendars]),
+                    _array([window.start for window, _ in calendars]),
+                    _array([window.base for window, _ in calendars]),
+                    _array([window.end for window, _ in calendars]),
+                    _array([window.next_end for window, _ in calendars]),
+                    _array([each for _, each in calendars]),
                     _array(takes),
                 ),
                 prepare=True,
@@ -179,7 +224,7 @@ class PostgresUsageLog:
             await connection.close()
 
 
-def _array(numbers: Iterable[int]) -> str:
+def _array(numbers: Iterable[int | None]) -> str:
     # As text: psycopg would pick an element type by the largest value of each list, and so
     # prepare the statement again and again.
-    return f"{{{','.join(map(str, numbers))}}}"
+    return f"{{{','.join(map(str, numbers)).replace('None', 'NULL')}}}"

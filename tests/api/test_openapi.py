@@ -12,7 +12,8 @@ from api.http.analytics_shapes import QueryRequest
 from api.http.api_key_shapes import AmendRequest, IssueRequest, RevokeRequest
 from api.http.auth_shapes import LoginRequest, RegisterRequest
 from api.http.codes import CODES
-from api.http.verify_lane import VerifyRequest
+from api.http.key_lineage_shapes import ImportRequest, LeakRequest, RotateRequest
+from api.verification import VerifyRequest
 from tests.api.conftest import People
 
 pytestmark = pytest.mark.anyio
@@ -26,6 +27,9 @@ ROUTES = {
     ("get", "/v1/keys/{key_id}"),
     ("patch", "/v1/keys/{key_id}"),
     ("post", "/v1/keys/{key_id}/revoke"),
+    ("post", "/v1/keys/{key_id}/rotate"),
+    ("post", "/v1/keys/{key_id}/leak-response"),
+    ("post", "/v1/keys/import"),
     ("post", "/v1/keys/verify"),
     ("get", "/v1/keys/whoami"),
     ("get", "/v1/keys/{key_id}/history"),
@@ -45,6 +49,9 @@ BODIES: dict[str, type[msgspec.Struct]] = {
     "issue_key": IssueRequest,
     "amend_key": AmendRequest,
     "revoke_key": RevokeRequest,
+    "rotate_key": RotateRequest,
+    "respond_to_leak": LeakRequest,
+    "import_keys": ImportRequest,
     "verify_key": VerifyRequest,
     "query_lake": QueryRequest,
 }

@@ -8,7 +8,8 @@ import msgspec
 
 from application.errors import StoreUnavailable
 from application.ports import Counted, Flush
-from domain.verification import GRANTED, Counter, Take, VerificationsCounted, take
+from domain.calendars import length
+from domain.verification import GRANTED, Counter, Expected, Take, VerificationsCounted, take
 
 
 class MemoryUsageLog:
@@ -50,8 +51,11 @@ class MemoryUsageLog:
         return self.log[place]
 
     def _taken(self, flush: Flush) -> Counted:
-        counters = [self.counters[counter_id] for counter_id in flush.counters]
-        expected = list(zip(flush.rules, flush.windows, strict=True))
+        counters = [
+            self.counters.setdefault(rule.counter_id, Counter(limit=rule.limit, rule_no=0))
+            for rule in flush.rules
+        ]
+        expected = expectations(flush)
         triples = [flush.takes[at : at + 3] for at in range(0, len(flush.takes), 3)]
         grouped = [(row, list(each)) for row, each in groupby(triples, lambda triple: triple[0])]
         now = time.time_ns() // 1000
@@ -63,7 +67,7 @@ class MemoryUsageLog:
             position=len(self.log) + 1,
             now_us=now,
             windows=[each.window_start for each in opened],
-            limits=[each.limit for each in opened],
+            limits=[each.allowed for each in opened],
             opening=[each.used for each in opened],
             entry_no=[each.entry_no for each in opened],
             refused={
@@ -72,3 +76,18 @@ class MemoryUsageLog:
                 if verdict != GRANTED
             },
         )
+
+
+def expectations(flush: Flush) -> list[Expected]:
+    """What a flush knows of its counters, as the oracle takes it."""
+    return [
+        Expected(
+            rule.rule_no,
+            window,
+            rule.limit,
+            rule.carry_over_max,
+            rule.kind,
+            length(rule.calendar.period),
+        )
+        for rule, window in zip(flush.rules, flush.windows, strict=True)
+    ]

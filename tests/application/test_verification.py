@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,11 +13,24 @@ from application.batches import NO_LABELS, Labels
 from application.deciding import FOLLOWED
 from application.errors import DirectoryStale, StoreUnavailable
 from application.verdicts import Verdict
-from application.verification import Verifier
+from application.verification import Ask, Resolved, Verifier
 from domain import key_format
-from domain.allowances import Allowance, AllowanceSet, Period
+from domain.allowances import (
+    PLAN_BITS,
+    Allowance,
+    AllowanceSet,
+    GlobalReset,
+    Period,
+    Quota,
+    RateLimit,
+    counter_of,
+)
 from domain.api_keys import ApiKey
+from domain.calendars import ETERNITY
+from domain.errors import UnknownOperation
 from domain.event import Recorded
+from domain.permission_query import Query, parse
+from domain.plans import Entitlements, Plan, rule_no
 from domain.verification import Counter
 from projections.key_directory import KeyDirectory
 from tests.application.memory_usage_log import MemoryUsageLog
@@ -37,9 +51,32 @@ class Gate:
         self.directory.start_at(1)
         self.directory.confirmed_at = time.monotonic()
         self.verifier = Verifier(
-            self.directory, self.usage, DIGESTS, "usage_1", "log1", 60.0, lambda: datetime.now(UTC)
+            self.directory,
+            self.usage,
+            DIGESTS,
+            "usage_1",
+            "log1",
+            60.0,
+            lambda: datetime.now(UTC),
+            self.settle,
+            self.rehash,
         )
+        self.credits = 0
+        self.rehashed: list[tuple[str, str]] = []
         self.running: asyncio.Task[None] | None = None
+
+    async def settle(self, account_ids: Sequence[str]) -> None:
+        for account_id in account_ids:
+            counter = self.usage.counters[counter_of(account_id, "credits")]
+            account = self.directory.account(account_id)
+            plan = None if account is None else self.directory.plan(account.plan)
+            assert account is not None
+            assert plan is not None
+            counter.rule_no, counter.changes_at = rule_no(account, plan), ETERNITY
+            counter.limit = counter.used + self.credits
+
+    async def rehash(self, key_id: str, secret: str) -> None:
+        self.rehashed.append((key_id, secret))
 
     def start(self) -> None:
         self.running = asyncio.create_task(self.verifier.run())
@@ -72,10 +109,16 @@ class Gate:
         return self.usage.counters[rule.counter_id].used
 
     async def verify(
-        self, key: ApiKey | None, cost: int = 1, labels: Labels = NO_LABELS
+        self,
+        key: ApiKey | None,
+        cost: int = 1,
+        labels: Labels = NO_LABELS,
+        operation: str | None = None,
+        query: Query | None = None,
     ) -> Verdict:
         async with asyncio.timeout(5):
-            return await self.verifier.verify(key, None, cost, labels, "req_1")
+            ask = Ask(Resolved(key), cost=cost, labels=labels, operation=operation, query=query)
+            return await self.verifier.verify(ask, "req_1")
 
 
 @pytest.fixture
@@ -178,10 +221,9 @@ async def test_forged_and_oversized_secrets_resolve_to_nothing(gate: Gate) -> No
     secret = key_format.compose("th", "live", bytes(32))
     key = a_key(gate.account.id, secret)
     gate.directory.keep(key)
-    assert gate.verifier.resolve(secret) == key
-    assert gate.verifier.resolve(secret[:-1] + "\ud800") is None
-    assert gate.verifier.resolve("x" * 513) is None
-    assert gate.verifier.resolve("") is None
+    assert await gate.verifier.resolve(secret) == Resolved(key)
+    for stranger in (secret[:-1] + "\ud800", "x" * 513, ""):
+        assert await gate.verifier.resolve(stranger) == Resolved(None)
 
 
 async def test_unmetered_usage_is_flushed_behind(
@@ -275,7 +317,7 @@ async def test_batch_that_never_arrived_takes_nothing_after_recovery(gate: Gate)
 async def test_stale_rule_is_tried_again_once_the_directory_has_caught_up(gate: Gate) -> None:
     key = gate.key()
     rule = gate.rule(key.id, 5, period="day")
-    gate.usage.counters[rule.counter_id].rule_no = 2
+    gate.usage.counters[rule.counter_id].rule_no = 2 << PLAN_BITS
     asked = asyncio.create_task(gate.verify(key))
     await until(lambda: len(gate.usage.log) >= 2)
     assert not asked.done()
@@ -298,7 +340,7 @@ async def test_stale_rule_is_tried_again_once_the_directory_has_caught_up(gate: 
 async def test_rule_that_stays_unknown_is_a_stale_directory(gate: Gate) -> None:
     key = gate.key()
     rule = gate.rule(key.id, 5)
-    gate.usage.counters[rule.counter_id].rule_no = 2
+    gate.usage.counters[rule.counter_id].rule_no = 2 << PLAN_BITS
     with pytest.raises(DirectoryStale):
         await gate.verify(key)
     assert gate.used(key.id) == 0
@@ -307,7 +349,7 @@ async def test_rule_that_stays_unknown_is_a_stale_directory(gate: Gate) -> None:
 async def test_key_revoked_while_it_waits_for_a_rule_is_refused(gate: Gate) -> None:
     key = gate.key()
     rule = gate.rule(key.id, 5)
-    gate.usage.counters[rule.counter_id].rule_no = 2
+    gate.usage.counters[rule.counter_id].rule_no = 2 << PLAN_BITS
     asked = asyncio.create_task(gate.verify(key))
     await until(lambda: len(gate.usage.log) >= 1)
     gate.directory.keep(msgspec.structs.replace(key, revoked_at=1.0))
@@ -452,3 +494,174 @@ async def test_a_stop_without_a_store_is_not_waited_for_batch_by_batch(
     await asyncio.wait_for(gate.running, 5)
     assert gate.usage.asked <= 3
     assert sum(len(each.code) for each in gate.usage.events) + gate.verifier.rows_dropped == 55
+
+
+def on_plan(gate: Gate, **entitlements: Any) -> Plan:
+    """Put the gate's account on a plan of these entitlements."""
+    held = gate.directory.plan("free")
+    plan = Plan(
+        name="free",
+        tier="free",
+        title="Free",
+        entitlements=Entitlements(**entitlements),
+        self_service=True,
+        revision=1 if held is None else held.revision + 1,
+    )
+    gate.directory.keep(plan)
+    return plan
+
+
+async def test_plan_that_changes_holds_at_once_for_who_is_on_it(gate: Gate) -> None:
+    key = gate.key()
+    assert (await gate.verify(key)).quotas == []
+    on_plan(gate, quota=Quota(2, "day"))
+    assert [(await gate.verify(key)).code for _ in range(3)][1:] == ["VALID", "USAGE_EXCEEDED"]
+    on_plan(gate, quota=Quota(3, "day"))
+    verdict = await gate.verify(key)
+    assert (verdict.code, verdict.quotas[0].used) == ("VALID", 3)
+    on_plan(gate, quota=Quota(1, "day"))  # below what is used
+    verdict = await gate.verify(key)
+    assert (verdict.code, verdict.quotas[0].remaining) == ("USAGE_EXCEEDED", 0)
+
+
+async def test_what_staff_set_comes_before_the_plan(gate: Gate) -> None:
+    key = gate.key()
+    on_plan(gate, quota=Quota(1, "day"))
+    await gate.verify(key)
+    rule = an_allowance(
+        gate.account.id,
+        gate.account.id,
+        5,
+        period="day",
+        scope="shared",
+        counter_id=counter_of(gate.account.id, "quota"),
+    )
+    gate.directory.keep(rule)
+    assert (await gate.verify(key)).quotas[0].remaining == 3
+    gate.directory.keep(msgspec.structs.replace(rule, lifted=True, rule_no=2))
+    assert (await gate.verify(key)).code == "USAGE_EXCEEDED"
+
+
+async def test_rate_limit_refuses_and_nothing_else_is_taken(gate: Gate) -> None:
+    key = msgspec.structs.replace(
+        gate.key(limit=10), rate_limits=(RateLimit("burst", 4, "day", cost=2),)
+    )
+    gate.directory.keep(key)
+    verdicts = [await gate.verify(key) for _ in range(3)]
+    assert [each.code for each in verdicts] == ["VALID", "VALID", "RATE_LIMITED"]
+    assert [each.rate_limits[0].remaining for each in verdicts] == [2, 0, 0]
+    assert [each.rate_limits[0].exceeded for each in verdicts] == [False, True, True]
+    assert gate.used(key.id) == 2
+
+
+async def test_quota_rate_and_credits_are_taken_all_or_none(gate: Gate) -> None:
+    key = gate.key(limit=10)
+    on_plan(gate, quota=Quota(100, "day"), operation_costs={"ai": 2_00})
+    gate.credits = 5_00
+    verdicts = [await gate.verify(key, operation="ai") for _ in range(3)]
+    assert [each.code for each in verdicts] == ["VALID", "VALID", "CREDITS_EXHAUSTED"]
+    assert [each.credits and each.credits.remaining for each in verdicts] == [
+        "3.00",
+        "1.00",
+        "1.00",
+    ]
+    assert gate.used(key.id) == 2
+    shared = gate.usage.counters[counter_of(gate.account.id, "quota")]
+    credits = gate.usage.counters[counter_of(gate.account.id, "credits")]
+    assert (shared.used, credits.used) == (2, 4_00)
+    assert gate.usage.events[-2].operations == {"0": "ai"}
+    last = gate.usage.events[-1]
+    assert sorted(set(last.kinds)) == [0, 2]
+
+
+async def test_credits_are_settled_once_for_all_who_wait(gate: Gate) -> None:
+    key = gate.key()
+    on_plan(gate, operation_costs={"ai": 1})
+    gate.credits = 50
+    verdicts = await asyncio.gather(*(gate.verify(key, operation="ai") for _ in range(64)))
+    assert [each.code for each in verdicts].count("VALID") == 50
+    assert [each.code for each in verdicts].count("CREDITS_EXHAUSTED") == 14
+    assert gate.usage.asked == 2
+
+
+async def test_credits_that_can_t_be_settled_are_unavailable(gate: Gate) -> None:
+    key = gate.key()
+    on_plan(gate, operation_costs={"ai": 1})
+    gate.verifier._settling._settle = failing
+    with pytest.raises(StoreUnavailable):
+        await gate.verify(key, operation="ai")
+    assert (await gate.verify(key)).valid
+
+
+async def failing(account_ids: Sequence[str]) -> None:
+    raise StoreUnavailable("down")
+
+
+async def test_test_key_has_counters_of_its_own_and_spends_no_credits(gate: Gate) -> None:
+    live = gate.key()
+    test = msgspec.structs.replace(gate.key(), environment="test")
+    gate.directory.keep(test)
+    on_plan(gate, quota=Quota(1, "day"), operation_costs={"ai": 1})
+    assert (await gate.verify(test, operation="ai")).valid
+    verdict = await gate.verify(test, operation="ai")
+    assert (verdict.code, verdict.credits) == ("USAGE_EXCEEDED", None)
+    assert (await gate.verify(live)).valid
+    assert counter_of(gate.account.id, "credits") not in gate.usage.counters
+
+
+async def test_unknown_operation_is_refused_before_anything_is_taken(gate: Gate) -> None:
+    key = gate.key(limit=5)
+    on_plan(gate, operation_costs={"ai": 1})
+    with pytest.raises(UnknownOperation) as refused:
+        await gate.verify(key, operation="render")
+    assert refused.value.known == ["ai"]
+    asks = [Ask(Resolved(key)), Ask(Resolved(key), operation="render")]
+    with pytest.raises(UnknownOperation):
+        await gate.verifier.verify_many(asks, "req_1")
+    assert gate.used(key.id) == 0
+    gate.directory.keep(msgspec.structs.replace(key, enabled=False))
+    assert (await gate.verify(key, operation="render")).code == "DISABLED"
+
+
+async def test_batch_is_answered_in_order_and_the_first_come_first(gate: Gate) -> None:
+    keys = [gate.key(limit=1), gate.key()]
+    asks = [Ask(Resolved(each)) for each in (keys[0], keys[1], keys[0], None)]
+    verdicts = await gate.verifier.verify_many(asks, "req_1")
+    assert [each.code for each in verdicts] == ["VALID", "VALID", "USAGE_EXCEEDED", "NOT_FOUND"]
+    assert [each.key_id for each in verdicts] == [keys[0].id, keys[1].id, keys[0].id, None]
+
+
+async def test_missing_permission_takes_nothing(gate: Gate) -> None:
+    key = msgspec.structs.replace(gate.key(limit=5), permissions=("documents.*",))
+    gate.directory.keep(key)
+    assert (await gate.verify(key, query=parse("documents.read"))).valid
+    verdict = await gate.verify(key, query=parse("documents.read AND billing.read"))
+    assert verdict.code == "INSUFFICIENT_PERMISSIONS"
+    assert gate.used(key.id) == 1
+
+
+async def test_replaced_secret_works_until_its_overlap_ends(gate: Gate) -> None:
+    key = msgspec.structs.replace(
+        a_key(gate.account.id, "new"),
+        previous_digest=DIGESTS.key("old"),
+        previous_until=time.time() + 100,
+    )
+    gate.directory.keep(key)
+    gate.rule(key.id, 2)
+    new, old = await gate.verifier.resolve("new"), await gate.verifier.resolve("old")
+    assert (new, old) == (Resolved(key), Resolved(key, superseded=True))
+    verdicts = [await gate.verifier.verify(Ask(each), "req_1") for each in (new, old, new)]
+    assert [each.code for each in verdicts] == ["VALID", "VALID", "USAGE_EXCEEDED"]  # one budget
+    gate.directory.keep(msgspec.structs.replace(key, previous_until=time.time() - 1))
+    assert (await gate.verifier.verify(Ask(old), "req_1")).code == "EXPIRED"
+
+
+async def test_reset_of_everybody_begins_a_window(gate: Gate) -> None:
+    key = gate.key()
+    gate.rule(key.id, 1, period="day")
+    await gate.verify(key)
+    assert (await gate.verify(key)).code == "USAGE_EXCEEDED"
+    gate.directory.keep(GlobalReset(time.time_ns() // 1000 - 1))
+    verdict = await gate.verify(key)
+    assert (verdict.code, verdict.quotas[0].used) == ("VALID", 1)
+    assert (await gate.verify(key)).code == "USAGE_EXCEEDED"

@@ -13,8 +13,11 @@ from domain.api_keys import ApiKey
 from domain.verification import (
     GRANTED,
     STALE,
+    UNSETTLED,
     Code,
     Counter,
+    Expected,
+    Presented,
     Take,
     VerificationsCounted,
     evolve,
@@ -39,7 +42,12 @@ ACCOUNT = Account(
     id="acct_1", username=None, kind="personal", actor_type="user", registered_at=AT, plan="free"
 )
 replace = msgspec.structs.replace
-ALWAYS = Window(0, ETERNITY, ETERNITY)
+ALWAYS = Window(0, ETERNITY, ETERNITY, 0)
+Situation = tuple[list[Counter], list[Expected], list[list[Take]], int]
+
+
+def known(rule_no: int, window: Window, limit: int | None = None) -> Expected:
+    return Expected(rule_no, window, limit)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +70,7 @@ ALWAYS = Window(0, ETERNITY, ETERNITY)
 def test_memory_knows_the_verdict(
     key: ApiKey | None, account: Account | None, audience: str | None, code: Code
 ) -> None:
-    assert judge(key, account, audience, NOW) == code
+    assert judge(key, account, Presented(audience), NOW) == code
 
 
 @given(st.booleans(), st.sampled_from([None, NOW - 1, NOW + 1]), st.sampled_from([None, "a", "b"]))
@@ -71,7 +79,7 @@ def test_revoked_key_is_never_valid_again(
 ) -> None:
     key = replace(KEY, revoked_at=NOW, enabled=enabled, expires_at=expires_at, audience=audience)
     for now in (0.0, NOW, NOW + 1e9):
-        assert judge(key, ACCOUNT, audience, now) == "REVOKED"
+        assert judge(key, ACCOUNT, Presented(audience), now) == "REVOKED"
 
 
 counters_strategy = st.lists(
@@ -81,6 +89,9 @@ counters_strategy = st.lists(
         used=st.integers(0, 25),
         window_start=st.integers(0, 40),
         rule_no=st.integers(1, 2),
+        carried=st.integers(0, 5),
+        carry_max=st.integers(0, 5),
+        changes_at=st.sampled_from([20, ETERNITY]),
     ),
     min_size=1,
     max_size=3,
@@ -90,13 +101,22 @@ counters_strategy = st.lists(
 @st.composite
 def situations(
     draw: st.DrawFn,
-) -> tuple[list[Counter], list[tuple[int, Window]], list[list[Take]], int]:
+) -> Situation:
     counters = draw(counters_strategy)
     expected = []
     for _ in counters:
         start, length = draw(st.integers(0, 30)), draw(st.integers(1, 20))
-        window = Window(start, start + length, start + 2 * length)
-        expected.append((draw(st.integers(1, 2)), window))
+        window = Window(start, start + length, start + 2 * length, start)
+        expected.append(
+            Expected(
+                draw(st.integers(1, 2)),
+                window,
+                draw(st.none() | st.integers(0, 20)),
+                draw(st.integers(0, 5)),
+                draw(st.sampled_from(["quota", "quota", "rate", "credits"])),
+                length,
+            )
+        )
     requests = draw(
         st.lists(
             st.lists(st.integers(0, len(counters) - 1), min_size=1, unique=True).flatmap(
@@ -116,19 +136,19 @@ def copied(counters: list[Counter]) -> list[Counter]:
 
 @given(situations())
 def test_a_limit_is_never_exceeded(
-    situation: tuple[list[Counter], list[tuple[int, Window]], list[list[Take]], int],
+    situation: Situation,
 ) -> None:
     counters, expected, requests, now = situation
     before = copied(counters)
     take(counters, expected, requests, now)
     for was, counter in zip(before, counters, strict=True):
-        if counter.limit is not None:
-            assert counter.used <= max(counter.limit, was.used)
+        if counter.allowed is not None:
+            assert counter.used <= max(counter.allowed, was.used)
 
 
 @given(situations())
 def test_a_request_takes_all_of_its_counters_or_none(
-    situation: tuple[list[Counter], list[tuple[int, Window]], list[list[Take]], int],
+    situation: Situation,
 ) -> None:
     counters, expected, requests, now = situation
     opened = copied(counters)
@@ -148,7 +168,7 @@ def test_a_request_takes_all_of_its_counters_or_none(
 
 @given(situations())
 def test_a_window_never_moves_back(
-    situation: tuple[list[Counter], list[tuple[int, Window]], list[list[Take]], int],
+    situation: Situation,
 ) -> None:
     counters, expected, requests, now = situation
     before = copied(counters)
@@ -161,7 +181,7 @@ def test_a_window_never_moves_back(
 
 @given(situations(), st.data())
 def test_who_comes_first_is_served_first(
-    situation: tuple[list[Counter], list[tuple[int, Window]], list[list[Take]], int],
+    situation: Situation,
     data: st.DataObject,
 ) -> None:
     counters, expected, requests, now = situation
@@ -176,30 +196,30 @@ def test_who_comes_first_is_served_first(
 def test_refusal_names_the_first_counter_that_is_used_up() -> None:
     counters = [Counter(limit=5), Counter(limit=1, used=1), Counter(limit=0)]
     everything = [Take(0, 1), Take(1, 1), Take(2, 1)]
-    assert take(counters, [(1, ALWAYS)] * 3, [everything], 0) == [2]
+    assert take(counters, [known(1, ALWAYS)] * 3, [everything], 0) == [2]
     assert [each.used for each in counters] == [0, 1, 0]
 
 
 def test_last_unit_can_be_taken_and_no_more() -> None:
     counter = Counter(limit=3, used=2)
-    assert take([counter], [(1, ALWAYS)], [[Take(0, 1)], [Take(0, 1)]], 0) == [GRANTED, 1]
+    assert take([counter], [known(1, ALWAYS)], [[Take(0, 1)], [Take(0, 1)]], 0) == [GRANTED, 1]
     assert counter.used == 3
 
 
 def test_smaller_request_may_fit_where_a_larger_one_did_not() -> None:
     counter = Counter(limit=3)
     requests = [[Take(0, 2)], [Take(0, 2)], [Take(0, 1)]]
-    assert take([counter], [(1, ALWAYS)], requests, 0) == [GRANTED, 1, GRANTED]
+    assert take([counter], [known(1, ALWAYS)], requests, 0) == [GRANTED, 1, GRANTED]
 
 
 def test_cost_of_nothing_is_granted_as_long_as_the_limit_holds() -> None:
-    assert take([Counter(limit=0)], [(1, ALWAYS)], [[Take(0, 0)]], 0) == [GRANTED]
-    assert take([Counter(limit=1, used=2)], [(1, ALWAYS)], [[Take(0, 0)]], 0) == [1]
+    assert take([Counter(limit=0)], [known(1, ALWAYS)], [[Take(0, 0)]], 0) == [GRANTED]
+    assert take([Counter(limit=1, used=2)], [known(1, ALWAYS)], [[Take(0, 0)]], 0) == [1]
 
 
 def test_counter_without_a_limit_counts_and_never_refuses() -> None:
     counter = Counter(limit=None, used=10)
-    assert take([counter], [(1, ALWAYS)], [[Take(0, 5)]], 0) == [GRANTED]
+    assert take([counter], [known(1, ALWAYS)], [[Take(0, 5)]], 0) == [GRANTED]
     assert counter.used == 15
 
 
@@ -209,18 +229,18 @@ def test_counter_without_a_limit_counts_and_never_refuses() -> None:
 )
 def test_new_window_begins_on_its_boundary(now: int, used: int, start: int) -> None:
     counter = Counter(limit=10, used=9, window_start=0)
-    window = Window(0, 100, 200) if now < 100 else Window(100, 200, 300)
-    assert take([counter], [(1, window)], [[Take(0, 1)]], now) == [GRANTED]
+    window = Window(0, 100, 200, 0) if now < 100 else Window(100, 200, 300, 100)
+    assert take([counter], [known(1, window)], [[Take(0, 1)]], now) == [GRANTED]
     assert (counter.used, counter.window_start) == (used + 1, start)
 
 
 @pytest.mark.parametrize(("rule_no", "now"), [(2, 50), (1, -1), (1, 200)])
 def test_stale_rule_or_clock_takes_nothing(rule_no: int, now: int) -> None:
     counters = [Counter(limit=10, rule_no=rule_no), Counter(limit=10)]
-    expected = [(1, Window(0, 100, 200)), (1, ALWAYS)]
+    expected = [known(1, Window(0, 100, 200, 0)), known(1, ALWAYS)]
     requests = [[Take(0, 1), Take(1, 1)], [Take(1, 1)]]
     if now < 0:
-        expected[1] = (1, Window(-10, 100, 200))
+        expected[1] = known(1, Window(-10, 100, 200, -10))
     assert take(counters, expected, requests, now) == [STALE, GRANTED]
     assert [each.used for each in counters] == [0, 1]
 
@@ -240,3 +260,60 @@ def test_usage_stream_folds_to_how_many_were_counted() -> None:
         counters=[],
     )
     assert evolve(evolve(None, batch, AT), batch, AT) == 4
+
+
+def test_newer_rule_is_taken_on_and_an_older_one_counts_nothing() -> None:
+    counter = Counter(limit=2, used=2, rule_no=1)
+    assert take([counter], [known(2, ALWAYS, 3)], [[Take(0, 1)]], 0) == [GRANTED]
+    assert (counter.limit, counter.rule_no, counter.used) == (3, 2, 3)
+    assert take([counter], [known(1, ALWAYS, 100)], [[Take(0, 1)]], 0) == [STALE]
+    assert counter.used == 3
+
+
+DAY = Window(100, 200, 300, 100)
+
+
+@pytest.mark.parametrize(
+    ("used", "since", "carried", "carry_max", "brought"),
+    [
+        (4, 0, 0, 10, 6),  # the rest of the window before
+        (4, 0, 0, 5, 5),  # but no more than may be carried
+        (10, 0, 0, 10, 0),
+        (12, 0, 5, 10, 3),  # what had been carried is left, too
+        (4, -100, 0, 100, 16),  # and all of a window that nobody used
+        (4, 50, 0, 10, 6),  # a window that began by a reset is one window
+        (4, 0, 0, 0, 0),
+    ],
+)
+def test_what_was_left_is_carried_over(
+    used: int, since: int, carried: int, carry_max: int, brought: int
+) -> None:
+    since = since or 1  # 0 is a row that has never counted
+    counter = Counter(limit=10, used=used, window_start=since, carried=carried)
+    expected = Expected(1, DAY, 10, carry_max, "quota", 100)
+    assert take([counter], [expected], [[Take(0, 1)]], 150) == [GRANTED]
+    assert (counter.carried, counter.used, counter.window_start) == (brought, 1, 100)
+
+
+def test_new_counter_has_nothing_to_carry_over() -> None:
+    counter = Counter(limit=10)
+    take([counter], [Expected(1, DAY, 10, 10, "quota", 100)], [[Take(0, 1)]], 150)
+    assert counter.carried == 0
+
+
+def test_reset_keeps_what_was_carried_over() -> None:
+    counter = Counter(limit=10, used=12, window_start=100, carried=5, carry_max=5)
+    reset = Window(140, 200, 300, 100)
+    assert take([counter], [Expected(1, reset, 10, 5, "quota", 100)], [[Take(0, 1)]], 150) == [0]
+    assert (counter.used, counter.carried, counter.window_start) == (1, 5, 140)
+
+
+@pytest.mark.parametrize(
+    ("rule_no", "now", "reason"),
+    [(1, 50, GRANTED), (1, 100, UNSETTLED), (2, 50, UNSETTLED), (0, 50, STALE)],
+)
+def test_credits_are_spent_only_as_long_as_they_stand(rule_no: int, now: int, reason: int) -> None:
+    counter = Counter(limit=10, used=9, changes_at=100)
+    expected = Expected(rule_no, ALWAYS, 0, 0, "credits")
+    assert take([counter], [expected], [[Take(0, 1)]], now) == [reason]
+    assert counter.used == (10 if reason == GRANTED else 9)

@@ -14,7 +14,12 @@ from infra.embedded.place import free_port
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "deploy/nats.conf"
 # Passwords that NATS would take for a number if they stood there without quotes.
-ENVIRONMENT = {"NATS_PASSWORD": '"0123456789"', "NATS_READER_PASSWORD": '"12e45"'}
+ENVIRONMENT = {
+    "NATS_PASSWORD": '"0123456789"',
+    "NATS_COMMANDS_PASSWORD": '"3210"',
+    "NATS_CALLER_PASSWORD": '"0x10"',
+    "NATS_READER_PASSWORD": '"12e45"',
+}
 
 
 def program() -> str:
@@ -47,8 +52,8 @@ class ComposeNats:
         )
 
     def url(self, user: str) -> str:
-        """For "tollhouse" or "reader"."""
-        name = "NATS_PASSWORD" if user == "tollhouse" else "NATS_READER_PASSWORD"
+        """For "tollhouse", "commands", "caller" or "reader"."""
+        name = "NATS_PASSWORD" if user == "tollhouse" else f"NATS_{user.upper()}_PASSWORD"
         return f"nats://{user}:{ENVIRONMENT[name][1:-1]}@127.0.0.1:{self.port}"
 
     def __enter__(self) -> "ComposeNats":

@@ -15,21 +15,36 @@ from domain.accounts import (
     AccountSuspended,
     EmailVerified,
     PlanAssigned,
+    PlanChangeCancelled,
+    PlanChangeScheduled,
     RoleGranted,
 )
-from domain.allowances import AllowanceLifted, AllowanceSet, Quota
+from domain.allowances import AllowanceLifted, AllowanceSet, Quota, RateLimit
 from domain.api_keys import (
     ApiKeyExpirySet,
+    ApiKeyImported,
+    ApiKeyIpAllowSet,
     ApiKeyIssued,
     ApiKeyLabelled,
+    ApiKeyLimitsSet,
     ApiKeyPaused,
     ApiKeyPermissionsSet,
+    ApiKeyRehashed,
     ApiKeyRenamed,
     ApiKeyResumed,
     ApiKeyRevoked,
+    ApiKeyRolesSet,
+    ApiKeyRotated,
 )
 from domain.event import Event, Metadata, NewEvent, stored_name
-from domain.plans import Entitlements, PlanPublished
+from domain.plans import Entitlements, PlanChanged, PlanPublished, PlanRetired
+from domain.purchases import (
+    PurchaseFailed,
+    PurchasePaid,
+    PurchasePaidAgain,
+    PurchaseRefunded,
+    PurchaseStarted,
+)
 from domain.sessions import SessionStarted
 from domain.verification import VerificationsCounted
 from infra.event_mapper import EventMapper
@@ -55,6 +70,13 @@ LABELS: dict[str, str | int | float | bool | None] = {
     "note": None,
 }
 
+ADDED_LATER: dict[str, frozenset[str]] = {
+    "allowance.set.v1": frozenset({"carry_over_max", "anchor", "time_zone"}),
+    "api_key.issued.v1": frozenset({"roles", "ip_allow", "rate_limits"}),
+}
+"""Fields with a default that joined a shipped event: its golden bytes are of before that, and
+show that such bytes are still read."""
+
 EXAMPLES: list[Event] = [
     AccountRegistered(
         account_id="acct_00000000000000000000000001",
@@ -72,6 +94,8 @@ EXAMPLES: list[Event] = [
     EmailVerified(),
     RoleGranted(role="admin"),
     PlanAssigned(plan="pro"),
+    PlanChangeScheduled(plan="enterprise", due_at=datetime(2026, 12, 1, tzinfo=UTC)),
+    PlanChangeCancelled(),
     AccountSuspended(),
     AccountReinstated(),
     SessionStarted(
@@ -107,6 +131,39 @@ EXAMPLES: list[Event] = [
     ApiKeyPaused(),
     ApiKeyResumed(),
     ApiKeyRevoked(),
+    ApiKeyRolesSet(roles=("editor", "billing.admin")),
+    ApiKeyIpAllowSet(ip_allow=("10.0.0.0/8", "2001:db8::/32")),
+    ApiKeyLimitsSet(rate_limits=(RateLimit("burst", 50, "second", 2),)),
+    ApiKeyRotated(
+        digest=bytes(range(1, 33)),
+        pepper_id="abcdef012345",
+        hint="th_test_…abcd",
+        generation=3,
+        previous_until=AT + timedelta(days=30),
+    ),
+    ApiKeyRehashed(digest=bytes(range(2, 34)), pepper_id="abcdef012345"),
+    ApiKeyImported(
+        key_id="key_00000000000000000000000004",
+        account_id="acct_00000000000000000000000001",
+        name="from elsewhere",
+        digest=bytes(range(3, 35)),
+        pepper_id="abcdef012345",
+        hint="old_…wxyz",
+        algorithm="hmac-sha256",
+        kind="service",
+        generation=2,
+        environment="test",
+        audience="api.example.org",
+        permissions=("documents.*",),
+        expires_at=AT + timedelta(days=365),
+        metadata=LABELS,
+        tags=("blue",),
+        external_id="customer-7",
+        enabled=False,
+        roles=("editor",),
+        ip_allow=("10.0.0.0/8",),
+        rate_limits=(RateLimit("burst", 50, "second", 2),),
+    ),
     PlanPublished(
         name="pro",
         tier="pro",
@@ -116,6 +173,25 @@ EXAMPLES: list[Event] = [
         ),
         self_service=True,
     ),
+    PlanChanged(
+        title="Pro",
+        entitlements=Entitlements(
+            keys=80,
+            quota=Quota(
+                120_000,
+                "day",
+                carry_over_max=10_000,
+                anchor=datetime(2026, 1, 1, 8, tzinfo=UTC),
+                time_zone="Europe/Berlin",
+            ),
+            rate_limits=(RateLimit("burst", 50, "second", 2),),
+            monthly_credits=150_00,
+            features=("sso", "audit"),
+            operation_costs={"image": 2_50},
+        ),
+        self_service=True,
+    ),
+    PlanRetired(),
     AllowanceSet(
         allowance_id="alw_00000000000000000000000004",
         owner_id="key_00000000000000000000000003",
@@ -127,6 +203,21 @@ EXAMPLES: list[Event] = [
         rule_no=3,
     ),
     AllowanceLifted(),
+    PurchaseStarted(
+        purchase_id="pur_00000000000000000000000005",
+        account_id="acct_00000000000000000000000001",
+        package="small",
+        title="100 credits",
+        credits=100_00,
+        price_minor=10_00,
+        currency="USD",
+        provider="stripe",
+        expires_after_days=365,
+    ),
+    PurchasePaid(payment_id="pi_1", amount_minor=10_00, credits=100_00),
+    PurchaseFailed(payment_id="pi_1", reason="card_declined"),
+    PurchasePaidAgain(payment_id="pi_2", amount_minor=10_00),
+    PurchaseRefunded(payment_id="pi_1", amount_minor=10_00, refunded_minor=2_50, credits=25_00),
     VerificationsCounted(
         instance="usage_00000000000000000000000005",
         at_us=[1_790_000_000_000_001, 1_790_000_000_000_002],

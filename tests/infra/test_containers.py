@@ -76,7 +76,12 @@ def test_the_settings_of_each_service_are_accepted(name: str, secrets: dict[str,
     assert settings.lake_url is not None
     assert settings.lake_url.startswith("s3://")
     assert settings.data_dir == Path("/data")
-    assert settings.nats_url == f"nats://tollhouse:{secrets['NATS_PASSWORD']}@nats:4222"
+    user, word = (
+        ("commands", "NATS_COMMANDS_PASSWORD")
+        if name == "serve"
+        else ("tollhouse", "NATS_PASSWORD")
+    )
+    assert settings.nats_url == f"nats://{user}:{secrets[word]}@nats:4222"
 
 
 def test_no_secret_is_shipped() -> None:
@@ -89,6 +94,7 @@ def test_no_secret_is_shipped() -> None:
     assert required >= {
         *("TOLLHOUSE_MASTER_KEY", "TOLLHOUSE_KEY_PEPPER", "POSTGRES_PASSWORD"),
         *("DATABASE_PASSWORD", "NATS_PASSWORD", "NATS_READER_PASSWORD"),
+        *("NATS_COMMANDS_PASSWORD", "NATS_CALLER_PASSWORD"),
         *("S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"),
     }
     for name, service in SERVICES.items():
@@ -397,7 +403,12 @@ def test_the_images_files_migrate_and_serve(
             serve = subprocess.Popen(
                 [*command, *SERVICES["serve"]["command"]],
                 cwd=app,
-                env={**bare, **environment("serve", secrets), **here},
+                env={
+                    **bare,
+                    **environment("serve", secrets),
+                    **here,
+                    "TOLLHOUSE_NATS_URL": nats.url("commands"),
+                },
                 stdout=output,
                 stderr=output,
             )

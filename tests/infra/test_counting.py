@@ -12,11 +12,15 @@ from hypothesis import strategies as st
 
 from application.errors import StoreUnavailable
 from application.ports import Counted, Flush
-from domain.allowances import ETERNITY, MAX_AMOUNT, Window
+from domain.allowances import ETERNITY, MAX_AMOUNT, Rule, Window
+from domain.calendars import Calendar, length
 from domain.verification import (
     GRANTED,
+    KINDS,
     STALE,
+    UNSETTLED,
     Counter,
+    Expected,
     Take,
     VerificationsCounted,
     take,
@@ -30,7 +34,9 @@ from tests.infra.proxy import COUNTED, lossy
 pytestmark = pytest.mark.anyio
 
 HOUR = 3_600_000_000
-ALWAYS = Window(0, ETERNITY, ETERNITY)
+ALWAYS = Window(0, ETERNITY, ETERNITY, 0)
+UNCHANGED = Expected(1, ALWAYS)
+"""The rule that the rows of most tests have already."""
 
 
 @pytest.fixture
@@ -44,16 +50,17 @@ def write(url: str, counters: dict[int, Counter]) -> None:
     with psycopg.connect(conninfo(url)) as connection:
         for counter_id, each in counters.items():
             connection.execute(
-                "INSERT INTO counters VALUES (%s, 'o', 'a', %s, %s, %s, %s, %s) "
+                "INSERT INTO counters VALUES (%s, 'o', 'a', %s, %s, %s, %s, %s, %s, %s, %s) "
                 "ON CONFLICT (counter_id) DO UPDATE SET limit_amount = excluded.limit_amount",
-                (counter_id, each.limit, each.used, each.window_start, each.rule_no, each.entry_no),
+                (counter_id, *msgspec.structs.astuple(each)),
             )
 
 
 def read(url: str) -> dict[int, Counter]:
     with psycopg.connect(conninfo(url)) as connection:
         rows = connection.execute(
-            "SELECT counter_id, limit_amount, used, window_start, rule_no, entry_no FROM counters"
+            "SELECT counter_id, limit_amount, used, window_start, rule_no, entry_no, carried, "
+            "carry_max, changes_at FROM counters"
         ).fetchall()
     return {row[0]: Counter(*row[1:]) for row in rows}
 
@@ -77,7 +84,7 @@ def flush(
     stream: str,
     version: int,
     counters: Sequence[int],
-    expected: Sequence[tuple[int, Window]],
+    expected: Sequence[Expected],
     requests: Sequence[Sequence[Take]],
 ) -> Flush:
     takes = [
@@ -99,6 +106,7 @@ def flush(
         cost=[request[0].amount if request else 0 for request in requests],
         takes=takes,
         counters=list(counters),
+        kinds=[KINDS.index(each.kind) for each in expected],
         labels={"0": {"tags": ['q"\\ \u20ac \u0001']}},
     )
     return Flush(
@@ -106,22 +114,37 @@ def flush(
         version=version,
         metadata=msgspec.json.encode(metadata(f"{stream}_{version}")),
         batch=msgspec.json.encode(event)[1:-1],
-        counters=list(counters),
-        rules=[rule for rule, _ in expected],
-        windows=[window for _, window in expected],
+        rules=[rule(*each) for each in zip(counters, expected, strict=True)],
+        windows=[each.window for each in expected],
         takes=takes,
+    )
+
+
+def rule(counter_id: int, known: Expected) -> Rule:
+    """The rule that leads to these expectations; its windows are given beside it."""
+    return Rule(
+        counter_id=counter_id,
+        owner_id="o",
+        account_id="a",
+        kind=known.kind,
+        name="a rule",
+        scope="own",
+        limit=known.limit,
+        calendar=Calendar("lifetime" if known.length == ETERNITY else "hour"),
+        rule_no=known.rule_no,
+        carry_over_max=known.carry_max,
     )
 
 
 def one_each(
     version: int, count: int, stream: str = "usage_1", counter: int = 1, amount: int = 1
 ) -> Flush:
-    return flush(stream, version, [counter], [(1, ALWAYS)], [[Take(0, amount)]] * count)
+    return flush(stream, version, [counter], [UNCHANGED], [[Take(0, amount)]] * count)
 
 
 class Situation(NamedTuple):
     counters: list[Counter]
-    expected: list[tuple[int, Window]]
+    expected: list[Expected]
     requests: list[list[Take]]
 
 
@@ -141,8 +164,12 @@ windows = st.one_of(
 def situations(draw: st.DrawFn) -> Situation:
     counters, expected = [], []
     for _ in range(draw(st.integers(1, 4))):
-        start, length = draw(windows)
-        window = Window(start * HALF, (start + length) * HALF, (start + 2 * length) * HALF)
+        start, span = draw(windows)
+        base = start * HALF
+        end, next_end = base + span * HALF, base + 2 * span * HALF
+        # A reset in the middle of it: a window begins later than its base.
+        reset = draw(st.sampled_from([0, 0, 0, HALF // 2]))
+        window = Window(base + reset, end, next_end, base)
         starts = st.sampled_from([window.start, window.end, window.next_end]) | st.integers(
             -20, 20
         ).map(lambda half: (2 * half + 1) * HALF)
@@ -153,9 +180,21 @@ def situations(draw: st.DrawFn) -> Situation:
                 window_start=draw(starts),
                 rule_no=draw(st.sampled_from([1, 1, 1, 2])),
                 entry_no=draw(st.integers(0, 5)),
+                carried=draw(st.integers(0, 5)),
+                carry_max=draw(st.integers(0, 5)),
+                changes_at=draw(st.sampled_from([-HALF, HALF])),
             )
         )
-        expected.append((draw(st.sampled_from([1, 1, 1, 2])), window))
+        expected.append(
+            Expected(
+                draw(st.sampled_from([1, 1, 1, 2])),
+                window,
+                draw(st.none() | st.integers(0, 12)),
+                draw(st.sampled_from([0, 3, 50])),
+                draw(st.sampled_from(["quota", "quota", "rate", "credits"])),
+                draw(st.sampled_from([length("hour"), ETERNITY])),
+            )
+        )
     request = st.lists(
         st.tuples(st.integers(0, len(counters) - 1), st.integers(0, 4)),
         max_size=len(counters),
@@ -172,10 +211,12 @@ def moved(situation: Situation, now: int) -> Situation:
 
     return Situation(
         [
-            msgspec.structs.replace(each, window_start=now + each.window_start)
+            msgspec.structs.replace(
+                each, window_start=now + each.window_start, changes_at=now + each.changes_at
+            )
             for each in situation.counters
         ],
-        [(rule, at(window)) for rule, window in situation.expected],
+        [each._replace(window=at(each.window)) for each in situation.expected],
         situation.requests,
     )
 
@@ -206,7 +247,7 @@ async def test_database_decides_as_the_oracle(
     verdicts = take(oracle, situation.expected, situation.requests, counted.now_us)
     refused = {row: verdict for row, verdict in enumerate(verdicts) if verdict != GRANTED}
     assert counted.refused == refused
-    assert counted.limits == [each.limit for each in opened]
+    assert counted.limits == [each.allowed for each in opened]
     assert counted.opening == [each.used for each in opened]
     assert counted.windows == [each.window_start for each in opened]
     assert counted.entry_no == [each.entry_no for each in situation.counters]
@@ -225,7 +266,7 @@ async def test_usage_event_holds_what_was_asked_and_what_was_decided(
 ) -> None:
     write(database_url, {1: Counter(limit=3, used=2, entry_no=7), 2: Counter(limit=None)})
     requests = [[Take(0, 1), Take(1, 1)], [Take(0, 1)], []]
-    asked = flush("usage_1", 1, [1, 2], [(1, ALWAYS)] * 2, requests)
+    asked = flush("usage_1", 1, [1, 2], [UNCHANGED] * 2, requests)
     counted = await usage.count(asked)
     (event,) = events(database_url)
     assert event.takes == asked.takes
@@ -282,7 +323,7 @@ async def test_flushes_over_many_counters_in_any_order_never_deadlock(database_u
     async def count(log: PostgresUsageLog, stream: str, chosen: list[int]) -> None:
         for version in range(1, 16):
             takes = [Take(number, 1) for number in reversed(range(len(chosen)))]
-            await log.count(flush(stream, version, chosen, [(1, ALWAYS)] * len(chosen), [takes]))
+            await log.count(flush(stream, version, chosen, [UNCHANGED] * len(chosen), [takes]))
 
     try:
         async with asyncio.timeout(30):
@@ -389,16 +430,39 @@ async def test_lowered_limit_takes_nothing_back_and_gives_nothing_more(
     assert (await usage.count(one_each(3, 2))).refused == {1: 1}
 
 
-async def test_missing_counter_fails_the_flush_and_counts_nothing(
+async def test_counter_that_is_needed_for_the_first_time_is_made(
     usage: PostgresUsageLog, database_url: str
 ) -> None:
     write(database_url, {1: Counter(limit=10)})
-    asked = flush("usage_1", 1, [1, 2], [(1, ALWAYS)] * 2, [[Take(0, 1), Take(1, 1)]])
-    with pytest.raises(psycopg.Error, match="missing"):
-        await usage.count(asked)
-    assert read(database_url)[1].used == 0
-    assert events(database_url) == []
-    assert (await usage.count(one_each(1, 1))).refused == {}
+    expected = [UNCHANGED, Expected(7, ALWAYS, 2), Expected(7, ALWAYS, 0, kind="credits")]
+    takes = [[Take(0, 1), Take(1, 1)], [Take(2, 1)]]
+    counted = await usage.count(flush("usage_1", 1, [1, 2, 3], expected, takes))
+    assert counted.refused == {1: UNSETTLED}  # nobody has said what credits there are
+    assert counted.limits == [10, 2, 0]
+    rows = read(database_url)
+    assert rows[2] == Counter(limit=2, used=1, rule_no=7, entry_no=1)
+    assert (rows[3].used, rows[3].changes_at) == (0, 0)
+
+
+async def test_processes_that_need_new_counters_at_once_make_each_once(database_url: str) -> None:
+    ids = list(range(1, 31))
+    logs = [PostgresUsageLog(database_url) for _ in range(4)]
+
+    async def count(log: PostgresUsageLog, stream: str, chosen: list[int]) -> None:
+        known = [Expected(1, ALWAYS, 1000)] * len(chosen)
+        takes = [Take(number, 1) for number in range(len(chosen))]
+        for version in (1, 2, 3):
+            await log.count(flush(stream, version, chosen, known, [takes]))
+
+    try:
+        async with asyncio.timeout(20):
+            await asyncio.gather(
+                *(count(log, f"usage_{n}", ids[n * 3 : n * 3 + 20]) for n, log in enumerate(logs))
+            )
+    finally:
+        for log in logs:
+            await log.close()
+    assert sum(each.used for each in read(database_url).values()) == 4 * 3 * 20
 
 
 async def test_clock_that_is_ahead_of_the_directory_is_stale(
@@ -406,11 +470,11 @@ async def test_clock_that_is_ahead_of_the_directory_is_stale(
 ) -> None:
     now = await usage.now_us()
     write(database_url, {1: Counter(limit=10)})
-    past = Window(now - 3 * HOUR, now - 2 * HOUR, now - HOUR)
-    future = Window(now + HOUR, now + 2 * HOUR, now + 3 * HOUR)
+    past = Window(now - 3 * HOUR, now - 2 * HOUR, now - HOUR, now - 3 * HOUR)
+    future = Window(now + HOUR, now + 2 * HOUR, now + 3 * HOUR, now + HOUR)
     for version, window in enumerate((past, future), 1):
         counted: Counted = await usage.count(
-            flush("usage_1", version, [1], [(1, window)], [[Take(0, 1)]])
+            flush("usage_1", version, [1], [Expected(1, window)], [[Take(0, 1)]])
         )
         assert counted.refused == {0: STALE}
     assert read(database_url)[1] == Counter(limit=10)

@@ -55,7 +55,8 @@ def test_example_sets_every_field(event: Event) -> None:
         if field.default is not msgspec.NODEFAULT
     }
     unset = [name for name, default in defaults.items() if getattr(event, name) == default]
-    assert not unset
+    later = golden_events.ADDED_LATER.get(name_of(event), frozenset())
+    assert set(unset) == later
 
 
 @pytest.mark.parametrize("event", EXAMPLES, ids=name_of)

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 
-from application.batches import NO_LABELS
 from application.ports import Follower
+from application.verification import NOBODY, Ask
 from infra.followers import keep
 from infra.postgres.connection import conninfo
 from infra.settings import Settings
@@ -57,7 +57,7 @@ async def test_a_serving_role_with_the_grants_of_the_page_serves_and_follows(
         async with opened(settings, app_url, verifying=True) as house:
             await prepare(settings, house, lambda line: None, first=True)
             await until(lambda: house.directory.fresh(30))
-            await house.verifier.verify(None, None, 1, NO_LABELS, "req_1")
+            await house.verifier.verify(Ask(NOBODY), "req_1")
             jobs = jobs_of(settings, app_url, nats.url, house.ports.store.log_id)
             following = [asyncio.create_task(keep(job, taking(app_url))) for job in jobs]
 

@@ -1,0 +1,3 @@
+"""Credits over NATS."""
+
+CREDITS = ()

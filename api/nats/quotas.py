@@ -1,0 +1,3 @@
+"""Quotas over NATS."""
+
+QUOTAS = ()

@@ -1,0 +1,185 @@
+"""Which rules hold for a key: its own quota and rate limits, and those of its account.
+
+An account's shared quota is the one that staff set for it, else its plan's, by reference: what
+changes in a plan holds for everybody who is on it. Test keys have counters of their own.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from application.ports import Directory
+from domain import plans
+from domain.accounts import Account
+from domain.allowances import (
+    Allowance,
+    Rule,
+    counter_of,
+    rate_rule,
+    rule_of,
+)
+from domain.api_keys import ApiKey, Environment
+from domain.calendars import Calendar
+from domain.plans import Plan
+
+MAX_REMEMBERED = 50_000
+
+
+class KeyRules(NamedTuple):
+    """What a verification of a key takes. `credits` only if it names an operation; None for
+    test keys, which never spend any. `costs` are the plan's, in hundredths."""
+
+    counted: tuple[Rule, ...]
+    credits: Rule | None
+    costs: Mapping[str, int]
+
+
+class _Found(NamedTuple):
+    key: ApiKey
+    account: Account
+    plan: Plan | None
+    own: object
+    shared: object
+    reset_at_us: int
+    rules: KeyRules
+
+
+class RuleBook:
+    """Answers `rules` from memory; what it was made of is compared by identity, so nothing
+    that has changed is ever answered."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self._found: dict[str, _Found] = {}
+
+    def rules(self, key: ApiKey, account: Account) -> KeyRules:
+        """The rules that hold for this key now, as far as memory knows."""
+        directory = self._directory
+        plan = directory.plan(account.plan)
+        own, shared = directory.allowances(key.id), directory.allowances(account.id)
+        found = self._found.get(key.id)
+        if (
+            found is not None
+            and found.key is key
+            and found.account is account
+            and found.plan is plan
+            and found.own is own
+            and found.shared is shared
+            and found.reset_at_us == directory.reset_at_us
+        ):
+            return found.rules
+        rules = rules_of(directory, key, account)
+        if len(self._found) >= MAX_REMEMBERED:
+            self._found.clear()
+        self._found[key.id] = _Found(key, account, plan, own, shared, directory.reset_at_us, rules)
+        return rules
+
+
+def rules_of(directory: Directory, key: ApiKey, account: Account) -> KeyRules:
+    """The rules that hold for this key. Rate limits first: who is too fast is told so."""
+    plan = directory.plan(account.plan)
+    live = key.environment == "live"
+    return KeyRules(
+        (*key_rules(directory, key), *account_rules(directory, account, key.environment)),
+        credits_rule(account, plan) if live and plan is not None else None,
+        {} if plan is None else plan.entitlements.operation_costs,
+    )
+
+
+def key_rules(directory: Directory, key: ApiKey) -> tuple[Rule, ...]:
+    """The rules that a key has to itself: its rate limits, then its quota."""
+    rates = tuple(
+        rate_rule(
+            each,
+            owner_id=key.id,
+            account_id=key.account_id,
+            scope="own",
+            rule_no=key.limits_no,
+        )
+        for each in key.rate_limits
+    )
+    own = directory.allowances(key.id)
+    set_by_owner = (own_rule(each, directory.reset_at_us) for each in own if each.quota is not None)
+    return (*rates, *(each for each in set_by_owner if each is not None))
+
+
+def account_rules(
+    directory: Directory, account: Account, environment: Environment = "live"
+) -> tuple[Rule, ...]:
+    """The rules that all keys of an account and environment share."""
+    plan = directory.plan(account.plan)
+    rules: list[Rule] = []
+    test = "" if environment == "live" else ":test"
+    if plan is not None:
+        owner = account.id + test
+        rules += (
+            rate_rule(
+                each,
+                owner_id=owner,
+                account_id=account.id,
+                scope="shared",
+                rule_no=plans.rule_no(account, plan),
+            )
+            for each in plan.entitlements.rate_limits
+        )
+    quota = shared_rule(directory, account, plan, environment)
+    return (*rules, quota) if quota is not None else tuple(rules)
+
+
+def own_rule(allowance: Allowance, reset_at_us: int = 0) -> Rule | None:
+    """The rule that was set for an owner, if it stands."""
+    quota = allowance.quota
+    if quota is None:
+        return None
+    return rule_of(
+        quota,
+        owner_id=allowance.owner_id,
+        account_id=allowance.account_id,
+        scope=allowance.scope,
+        counter_id=allowance.counter_id,
+        set_no=allowance.rule_no,
+        reset_at_us=max(reset_at_us, allowance.reset_at_us),
+    )
+
+
+def shared_rule(
+    directory: Directory, account: Account, plan: Plan | None, environment: Environment
+) -> Rule | None:
+    """The account's quota: what staff set for it, else its plan's."""
+    allowance = next(iter(directory.allowances(account.id)), None)
+    quota, plan_no = None if allowance is None else allowance.quota, 0
+    if quota is None and plan is not None:
+        quota, plan_no = plan.entitlements.quota, plans.rule_no(account, plan)
+    if quota is None:
+        return None
+    return rule_of(
+        quota,
+        owner_id=account.id,
+        account_id=account.id,
+        scope="shared",
+        counter_id=shared_counter(account.id, allowance, environment),
+        set_no=0 if allowance is None else allowance.rule_no,
+        plan_no=plan_no,
+        reset_at_us=max(directory.reset_at_us, 0 if allowance is None else allowance.reset_at_us),
+    )
+
+
+def shared_counter(account_id: str, allowance: Allowance | None, environment: Environment) -> int:
+    """Which counter counts an account's quota in this environment."""
+    if environment == "test":
+        return counter_of(account_id, "quota:test")
+    return counter_of(account_id, "quota") if allowance is None else allowance.counter_id
+
+
+def credits_rule(account: Account, plan: Plan) -> Rule:
+    """The account's credits as counting needs them: the row itself says how many there are."""
+    return Rule(
+        counter_id=counter_of(account.id, "credits"),
+        owner_id=account.id,
+        account_id=account.id,
+        kind="credits",
+        name="credits",
+        scope="shared",
+        limit=0,
+        calendar=Calendar("lifetime"),
+        rule_no=plans.rule_no(account, plan),
+    )

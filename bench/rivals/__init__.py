@@ -1,0 +1,1 @@
+"""What others would run instead: small servers whose code comes from their own registries."""

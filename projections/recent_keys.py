@@ -1,0 +1,146 @@
+"""The keys that were used lately, each with its rules, fetched as they are asked for.
+
+For more keys than memory holds. What comes from the database was read in one snapshot and
+carries the position of the log that it stands at; what comes from the log is folded onto what
+is here, and passed over for what isn't: that will be read afresh. Two ways to be wrong are
+closed here (docs/adr/0026):
+
+- The snapshot is ahead of the log: the same event will be folded once more. An entry knows its
+  position, and takes no event from before it.
+- The snapshot is behind: an event that came meanwhile was passed over, because the key wasn't
+  here yet. While anything is being fetched, the streams of all events that come are written
+  down with their positions; a state older than such an event is not taken, and read again.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from domain.allowances import Allowance
+from domain.api_keys import ApiKey
+from projections.held_states import is_of, matters
+from projections.recent import Recent
+
+KEEP_SECONDS = 10.0
+"""Longer than any verification takes: a key does not go while somebody is using it."""
+FETCH_TRIES = 5
+
+
+class Fetched(NamedTuple):
+    """A key and its rule as they stand at this position of the log."""
+
+    position: int
+    key: ApiKey
+    rule: Allowance | None
+
+
+class MissingKeys(Protocol):
+    """Reads keys that are not in memory."""
+
+    async def fetch(self, digest: bytes) -> Fetched | None:
+        """The key that this is a digest of, read after the call; None if there is none."""
+        ...
+
+
+class _Entry(msgspec.Struct):
+    key: ApiKey
+    rule: Allowance | None
+    rules: tuple[Allowance, ...]
+    position: int
+
+
+class RecentKeys:
+    """At most so many keys, or as many as were used in the last seconds."""
+
+    def __init__(self, missing: MissingKeys, most: int) -> None:
+        self._missing = missing
+        self._entries: Recent[str, _Entry] = Recent(most, KEEP_SECONDS)
+        self._ids: Recent[bytes, str] = Recent(most, KEEP_SECONDS)
+        self._fetching = 0
+        self._passed: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def by_digest(self, digest: bytes) -> ApiKey | None:
+        """The key of this digest, if it is here."""
+        key_id = self._ids.get(digest)
+        entry = None if key_id is None else self._entries.get(key_id)
+        return entry.key if entry is not None and is_of(entry.key, digest) else None
+
+    def get(self, key_id: str) -> ApiKey | None:
+        """The key of this id, if it is here."""
+        entry = self._entries.get(key_id)
+        return None if entry is None else entry.key
+
+    def rules(self, key_id: str) -> tuple[Allowance, ...]:
+        """The rules of a key that is here."""
+        entry = self._entries.get(key_id)
+        return () if entry is None else entry.rules
+
+    async def fetch(self, digests: Sequence[bytes]) -> ApiKey | None:
+        """The key of one of these digests, from the database. None: there is no such key in a
+        snapshot taken after the call; that is not remembered."""
+        for digest in digests:
+            for _ in range(FETCH_TRIES):
+                self._fetching += 1
+                try:
+                    found = await self._missing.fetch(digest)
+                    if found is None or not is_of(found.key, digest):
+                        break
+                    key = self._take(found, digest)
+                finally:
+                    self._fetching -= 1
+                    if not self._fetching:
+                        self._passed.clear()
+                if key is not None:
+                    return key
+        return None
+
+    def state(self, stream: str) -> tuple[msgspec.Struct | None, int] | None:
+        """What an event of this stream folds onto, and the position that it stands at; None if
+        its key is not here, and the event is to be passed over."""
+        entry = self._entries.peek(_key_of(stream))
+        if entry is None:
+            return None
+        return (entry.key if stream == entry.key.id else entry.rule), entry.position
+
+    def saw(self, stream: str, position: int) -> None:
+        """An event of this stream came: states from before it are not taken any more."""
+        if self._fetching:
+            self._passed[_key_of(stream)] = position
+
+    def keep(self, state: ApiKey | Allowance) -> None:
+        """Hold this state of a key that is here, or of its rule."""
+        key_id = state.id if isinstance(state, ApiKey) else state.owner_id
+        entry = self._entries.peek(key_id)
+        if entry is None:
+            return
+        if isinstance(state, ApiKey):
+            entry.key = state
+            self._ids.put(state.digest, state.id)
+        else:
+            entry.rule, entry.rules = state, _rules(state)
+
+    def _take(self, found: Fetched, digest: bytes) -> ApiKey | None:
+        """Hold what was fetched, unless the log knows better: then what is here, or None."""
+        key_id = found.key.id
+        self._ids.put(digest, key_id)
+        entry = self._entries.get(key_id)
+        if entry is not None and is_of(entry.key, digest):
+            return entry.key  # fetched by somebody else, and kept up with the log since
+        if self._passed.get(key_id, 0) > found.position:
+            return None
+        entry = _Entry(found.key, found.rule, _rules(found.rule), found.position)
+        self._entries.put(key_id, entry)
+        return found.key
+
+
+def _rules(rule: Allowance | None) -> tuple[Allowance, ...]:
+    return () if rule is None or not matters(rule) else (rule,)
+
+
+def _key_of(stream: str) -> str:
+    """The key that a stream is about: its own, or that of its rule."""
+    return f"key_{stream[4:]}" if stream.startswith("alw_") else stream
