@@ -85,6 +85,7 @@ async def opened(settings: Settings, url: str, *, verifying: bool) -> AsyncItera
     from infra.payments import providers
     from infra.postgres.lookups import PostgresLookups
     from infra.postgres.migrate import log_id_of
+    from infra.postgres.missing_keys import PostgresMissingKeys
     from infra.postgres.read_models import PostgresReadModels
     from infra.postgres.states import load_states
     from infra.postgres.usage_log import PostgresUsageLog
@@ -102,7 +103,12 @@ async def opened(settings: Settings, url: str, *, verifying: bool) -> AsyncItera
     issuer = settings.public_url or "http://localhost"
     store = PostgresEventStore(url, log_id, vault, EventMapper(), "decisions")
     lookups = PostgresLookups(url)
-    directory = KeyDirectory({event: noun.evolve for event, noun in FOLLOWED.items()})
+    most = settings.directory_max_keys
+    directory = KeyDirectory(
+        {event: noun.evolve for event, noun in FOLLOWED.items()},
+        PostgresMissingKeys(lookups) if most else None,
+        most,
+    )
     passwords = ArgonPasswords(
         settings.argon2_memory_kib,
         settings.argon2_time,
@@ -146,7 +152,7 @@ async def opened(settings: Settings, url: str, *, verifying: bool) -> AsyncItera
         rehash=lambda key_id, secret: rehash(ports, key_id, secret),
     )
     await lookups.open()
-    position = await load_states(url, directory.keep, directory.distrust)
+    position = await load_states(url, directory)
     directory.start_at(position)
     following = asyncio.create_task(directory.run(store.follow(position)))
     following.add_done_callback(_end_with)
@@ -259,6 +265,7 @@ async def _serve(
     from api.http.probe import ProcessProbe
     from api.http.wire import BoundedHttp
     from api.nats.services import DESCRIPTION, QUEUE, SERVICE, CommandServices
+    from application.renewals import renewing
     from infra.analytics.access import lake_access
     from infra.analytics.queries import SandboxedQueries
     from infra.http_server import http_server
@@ -302,7 +309,7 @@ async def _serve(
         services = CommandServices(
             house.ports, house.verifier, log_lane=settings.log_level == "debug"
         )
-        async with served(link, described, services):
+        async with served(link, described, services), renewing(house.ports):
             await http_server(app, BoundedHttp, settings.trusted_proxies).serve(sockets=[listener])
         if limits is not None:
             await limits.close()

@@ -1,13 +1,15 @@
-"""The AsyncAPI 3.0 document: what Tollhouse publishes on NATS, from the events themselves.
+"""The AsyncAPI 3.0 document: what Tollhouse publishes on NATS, and which commands it takes there.
 
 One channel for each subject, one message for each event type. A new event is in it as soon as
-it is in the catalogue; its example comes from `asyncapi_examples.py`.
+it is in the catalogue; its example comes from `asyncapi_examples.py`. Commands are in
+`asyncapi_commands.py`.
 """
 
 from typing import Any
 
 import msgspec
 
+from api import asyncapi_commands
 from api.asyncapi_examples import published
 from api.asyncapi_schemas import CLOUD_EVENT, HEADERS, REF, data_schemas
 from domain.event import Event, stored_name
@@ -26,7 +28,8 @@ JetStream: stream `{EVENTS_STREAM}` takes `{EVENTS_SUBJECTS}` and keeps everythi
 A message can be delivered again, and a stream can be made again from the log: with the same ids.
 So keep the position of the last message that was applied beside its effect, in one transaction,
 and skip what is at or before it. Personal fields are never published.
-"""
+
+{asyncapi_commands.ABOUT}"""
 
 
 def document(version: str) -> bytes:
@@ -37,9 +40,9 @@ def document(version: str) -> bytes:
     return msgspec.json.encode(
         {
             "asyncapi": "3.0.0",
-            "id": "urn:tollhouse:events",
+            "id": "urn:tollhouse:nats",
             "info": {
-                "title": "Tollhouse events",
+                "title": "Tollhouse events and commands",
                 "version": version,
                 "description": _ABOUT,
                 "license": {"name": "MIT"},
@@ -49,23 +52,28 @@ def document(version: str) -> bytes:
             "channels": {
                 _channel_id(address): _channel(address, types)
                 for address, types in by_address.items()
-            },
+            }
+            | asyncapi_commands.channels(),
             "operations": {
                 _operation_id(address): _operation(address, types)
                 for address, types in by_address.items()
-            },
+            }
+            | asyncapi_commands.operations(),
             "components": {
-                "messages": {stored_name(each): _message(each) for each in CURRENT},
+                "messages": {stored_name(each): _message(each) for each in CURRENT}
+                | asyncapi_commands.messages(),
                 "schemas": {
                     "CloudEvent": CLOUD_EVENT,
                     "Headers": HEADERS,
                     **data_schemas(CURRENT),
+                    **asyncapi_commands.schemas(),
                 },
                 "securitySchemes": {
                     "reader": {
                         "type": "userPassword",
                         "description": "A NATS user that may read the two streams.",
-                    }
+                    },
+                    "caller": asyncapi_commands.CALLER,
                 },
             },
         }
@@ -78,7 +86,10 @@ _SERVER = {
     "description": "The NATS of `TOLLHOUSE_NATS_URL`. That of `tollhouse up` is "
     "`nats_reader_url` in `up.json`.",
     "variables": {"host": {"default": "127.0.0.1"}, "port": {"default": "4222"}},
-    "security": [{"$ref": "#/components/securitySchemes/reader"}],
+    "security": [
+        {"$ref": "#/components/securitySchemes/reader"},
+        {"$ref": "#/components/securitySchemes/caller"},
+    ],
 }
 
 

@@ -16,7 +16,15 @@ from domain.accounts import (
     PlanChangeScheduled,
     RoleGranted,
 )
-from domain.allowances import AllowanceLifted, AllowanceSet, Quota, RateLimit
+from domain.allowances import (
+    EVERYBODY,
+    AllAllowancesReset,
+    AllowanceLifted,
+    AllowanceReset,
+    AllowanceSet,
+    Quota,
+    RateLimit,
+)
 from domain.api_keys import (
     ApiKeyExpirySet,
     ApiKeyImported,
@@ -123,6 +131,7 @@ _EVENTS: dict[str, tuple[Event, ...]] = {
         ),
         ApiKeyRehashed(digest=b"", pepper_id=""),
     ),
+    EVERYBODY: (AllAllowancesReset(reset_at_us=1_769_877_000_000_000),),
     _PLAN: (
         PlanPublished(
             name="pro",
@@ -149,6 +158,13 @@ _EVENTS: dict[str, tuple[Event, ...]] = {
             counter_id=17,
         ),
         AllowanceLifted(),
+        AllowanceReset(
+            allowance_id=_ALLOWANCE,
+            owner_id=_KEY,
+            account_id=_ACCOUNT,
+            scope="own",
+            reset_at_us=1_769_877_000_000_000,
+        ),
     ),
     _PURCHASE: (
         PurchaseStarted(
@@ -163,7 +179,7 @@ _EVENTS: dict[str, tuple[Event, ...]] = {
             expires_after_days=365,
         ),
         PurchaseFailed(payment_id=_PAYMENT, reason="card_declined"),
-        PurchasePaid(payment_id=_PAYMENT, amount_minor=10_00, credits=100_00),
+        PurchasePaid(payment_id=_PAYMENT, amount_minor=10_00, credits=100_00, paid_at=_AT),
         PurchasePaidAgain(payment_id="pi_3QAnotherPayment", amount_minor=10_00),
         PurchaseRefunded(
             payment_id=_PAYMENT, amount_minor=10_00, refunded_minor=2_50, credits=25_00

@@ -100,7 +100,7 @@ USAGE: dict[str, Any] = {
     "`code` and `cost` are parallel to `rows`: place i of each is one verification.",
     "required": [
         *("verifications", "rows", "at_us", "keys", "accounts"),
-        *("key", "account", "code", "cost", "labels"),
+        *("key", "account", "code", "cost", "labels", "operations", "credits"),
     ],
     "properties": {
         "verifications": {
@@ -131,6 +131,18 @@ USAGE: dict[str, Any] = {
                     "model": _TEXT,
                 },
             },
+        },
+        "operations": {
+            "type": "object",
+            "description": "The operation that was priced, by row number, where one was named.",
+            "propertyNames": {"pattern": "^[0-9]+$"},
+            "additionalProperties": _TEXT,
+        },
+        "credits": {
+            "type": "object",
+            "description": "The hundredths of a credit that were spent, by row number.",
+            "propertyNames": {"pattern": "^[0-9]+$"},
+            "additionalProperties": _NUMBER,
         },
     },
 }

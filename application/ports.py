@@ -363,11 +363,17 @@ class ReadModels(Protocol):
         ...
 
     async def credits_used(
-        self, account_id: str, until_us: int, before_entry: int, complete_to: int
+        self,
+        account_id: str,
+        *,
+        until_us: int,
+        after_entry: int,
+        before_entry: int,
+        complete_to: int,
     ) -> int:
-        """What the account's verifications had spent in all by this instant, or before this
-        entry. Waits until the entry `complete_to` is there; PositionNotReached if that takes
-        longer than 2 s."""
+        """What the account's verifications had spent in all: up to `after_entry`, and then by
+        this instant, but not from `before_entry` on. Waits until the entry `complete_to` is
+        there; PositionNotReached if that takes longer than 2 s."""
         ...
 
     async def moment(self, position: int, stream: str) -> Moment | None:

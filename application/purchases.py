@@ -122,11 +122,11 @@ async def settle(
         purchase = stream.state
         if purchase is None or purchase.provider != provider:
             return _ignored(ports, provider, notice, "no such purchase")
-        events = purchases.settle(purchase, notice)
+        now = ports.clock()
+        events = purchases.settle(purchase, notice, now)
         if not events:
             return Settled("duplicate"), ports.directory.position
         [event] = events
-        now = ports.clock()
         rows = _claims(ports, provider, purchase, event)
         changed = change(stream, events, now, purchase.account_id)
         return await _write(ports, context, event, Also([changed], rows), changed.state)

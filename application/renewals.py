@@ -5,6 +5,8 @@ stands, and the append says which version it was decided on: who comes second fi
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
@@ -24,6 +26,17 @@ log = structlog.get_logger()
 
 PAUSE_SECONDS = 10.0
 PAGE = 50
+
+
+@asynccontextmanager
+async def renewing(ports: Ports, pause_seconds: float = PAUSE_SECONDS) -> AsyncIterator[None]:
+    """`keep_renewing` beside what is done inside."""
+    task = asyncio.create_task(keep_renewing(ports, pause_seconds))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def keep_renewing(ports: Ports, pause_seconds: float = PAUSE_SECONDS) -> None:

@@ -116,7 +116,8 @@ async def run(url: str, keys: Path, caller: str, in_flight: int, seconds: float)
     login = b"CONNECT %b\r\n" % msgspec.json.encode(options)
     load = Load(login, prepared(keys, caller), in_flight)
     began = time.perf_counter()
-    await asyncio.get_running_loop().create_connection(lambda: load, parts.hostname, parts.port)
+    loop = asyncio.get_running_loop()
+    await loop.create_connection(lambda: load, parts.hostname or "127.0.0.1", parts.port or 4222)
     await asyncio.sleep(seconds)
     load.stopping = True
     took = time.perf_counter() - began

@@ -103,11 +103,13 @@ class PurchaseStarted(Event, frozen=True, tag="purchase.started.v1"):
 
 class PurchasePaid(Event, frozen=True, tag="purchase.paid.v1"):
     """It was paid: `credits` were granted in the same transaction. They are fewer than bought
-    where some of the payment had been refunded already."""
+    where some of the payment had been refunded already. `paid_at` is when we were told: what
+    is decided with the credits gets their instant, which is the database's."""
 
     payment_id: str
     amount_minor: int
     credits: int
+    paid_at: datetime
 
 
 class PurchaseFailed(Event, frozen=True, tag="purchase.failed.v1"):
@@ -215,7 +217,7 @@ def start(purchase_id: str, account_id: str, package: Package, provider: str) ->
     ]
 
 
-def settle(purchase: Purchase, notice: PaymentNotice) -> Sequence[PurchaseEvent]:
+def settle(purchase: Purchase, notice: PaymentNotice, now: datetime) -> Sequence[PurchaseEvent]:
     """What this notice means for the purchase; nothing where it was known, or says nothing new.
 
     A payment of at least the price in the right currency counts (tax may come on top). One of
@@ -223,7 +225,7 @@ def settle(purchase: Purchase, notice: PaymentNotice) -> Sequence[PurchaseEvent]
     """
     match notice.kind:
         case "paid":
-            return _paid(purchase, notice)
+            return _paid(purchase, notice, now)
         case "failed":
             return _failed(purchase, notice.payment_id, notice.reason or "failed")
         case "refunded":
@@ -246,7 +248,7 @@ def knows(purchase: Purchase, payment_id: str) -> bool:
     return payment_id == purchase.payment_id or payment_id in purchase.surplus
 
 
-def _paid(purchase: Purchase, notice: PaymentNotice) -> Sequence[PurchaseEvent]:
+def _paid(purchase: Purchase, notice: PaymentNotice, now: datetime) -> Sequence[PurchaseEvent]:
     payment_id, amount = notice.payment_id, notice.amount_minor
     if knows(purchase, payment_id):
         return []
@@ -260,7 +262,12 @@ def _paid(purchase: Purchase, notice: PaymentNotice) -> Sequence[PurchaseEvent]:
         return [PurchasePaidAgain(payment_id=payment_id, amount_minor=amount)]
     lost = credits_lost(purchase.credits, amount, purchase.refunds.get(payment_id, 0))
     return [
-        PurchasePaid(payment_id=payment_id, amount_minor=amount, credits=purchase.credits - lost)
+        PurchasePaid(
+            payment_id=payment_id,
+            amount_minor=amount,
+            credits=purchase.credits - lost,
+            paid_at=now,
+        )
     ]
 
 
@@ -313,7 +320,10 @@ def evolve(state: Purchase | None, event: PurchaseEvent, at: datetime) -> Purcha
     match event:
         case PurchasePaid():
             return replace(
-                state, payment_id=event.payment_id, paid_minor=event.amount_minor, paid_at=at
+                state,
+                payment_id=event.payment_id,
+                paid_minor=event.amount_minor,
+                paid_at=event.paid_at,
             )
         case PurchaseFailed():
             return replace(state, failures=(*state.failures, (event.payment_id, event.reason)))

@@ -239,6 +239,17 @@ def outcomes(event: VerificationsCounted) -> list[str]:
     return codes
 
 
+def credits_spent(event: VerificationsCounted) -> dict[int, int]:
+    """The hundredths that each row spent, where one was granted and priced."""
+    refused = set(event.refused)
+    takes = event.takes
+    return {
+        takes[at]: takes[at + 2]
+        for at in range(0, len(takes), 3)
+        if takes[at] not in refused and kind_of(event, takes[at + 1] - 1) == "credits"
+    }
+
+
 def kind_of(event: VerificationsCounted, counter: int) -> Kind:
     """What the counter of this index counts."""
     return KINDS[event.kinds[counter]] if event.kinds else "quota"

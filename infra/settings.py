@@ -147,6 +147,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     directory_max_staleness_ms: Annotated[
         int, Meta(ge=50, le=60000, description="milliseconds, from 50 to 60000")
     ] = 1000
+    directory_max_keys: Annotated[
+        int,
+        Meta(ge=0, le=2**31 - 1, description="a number of keys, or 0 for all of them"),
+    ] = 0
     failpoint: Text | None = None
     """Names a point in the code where the process kills itself; only with ENVIRONMENT=test."""
 

@@ -1,4 +1,4 @@
-"""The read model `keys`: every API key as it stands, without digest and pepper."""
+"""The read model `keys`: every API key as it stands, without digests and pepper."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -51,9 +51,9 @@ class KeyList:
 def without_digest(key: ApiKey) -> ApiKey:
     """The key as read models keep it: they are copied around, and digests stay where keys are
     looked up."""
-    if not key.digest and not key.pepper_id:
+    if not key.digest and not key.pepper_id and key.previous_digest is None:
         return key
-    return msgspec.structs.replace(key, digest=b"", pepper_id="")
+    return msgspec.structs.replace(key, digest=b"", pepper_id="", previous_digest=None)
 
 
 def _evolve(state: ApiKey | None, event: ApiKeyEvent, at: datetime) -> ApiKey:

@@ -74,9 +74,7 @@ class HeldStates(Generic[S]):
     def all(self) -> list[S]:
         """Every state: to compare, not to serve."""
         ids = [self._packed.id(number) for number in range(len(self._packed))]
-        packed = [
-            self._unpack(id, self._packed.body(number)) for number, id in enumerate(ids)
-        ]
+        packed = [self._unpack(id, self._packed.body(number)) for number, id in enumerate(ids)]
         return [*(each for each in packed if each.id not in self._odd), *self._odd.values()]
 
 
@@ -119,8 +117,9 @@ class HeldRules(HeldStates[Allowance]):
 
 
 def matters(rule: Allowance) -> bool:
-    """Whether verification has to know of it."""
-    return not rule.lifted or rule.reset_at_us > 0
+    """Whether verification has to know of it. After an account's own rule is lifted its plan's
+    holds, and the number of the rule tells in which order that came."""
+    return not rule.lifted or rule.reset_at_us > 0 or rule.scope == "shared"
 
 
 class HeldKeys:

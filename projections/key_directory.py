@@ -3,11 +3,15 @@
 It folds the log with the domain's own `evolve`, from the states that commands wrote in
 their transactions. It decides nothing and asks nobody: `domain.verification.judge` does,
 with what it finds here. An event that can't be read closes the stream that it names.
+
+A million keys fit, packed (projections.packing). Of more, it can hold those used lately, and
+`fetch` the others (projections.recent_keys): then `find` and `key` know only those that are
+here, and `fetch` is asked when `find` has none. Accounts and their rules are always all here.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Any
@@ -16,10 +20,14 @@ import msgspec
 import structlog
 
 from domain.accounts import Account
-from domain.allowances import Allowance
+from domain.allowances import EVERYBODY, Allowance, GlobalReset
 from domain.api_keys import ApiKey
 from domain.event import Event, Recorded, Unreadable, stored_name
 from domain.plans import Plan
+from projections.held_states import HeldKeys, HeldRules, held_accounts
+from projections.packed_states import Page
+from projections.packing import algorithms_of, pack
+from projections.recent_keys import MissingKeys, RecentKeys
 
 log = structlog.get_logger()
 
@@ -33,22 +41,45 @@ class KeyDirectory:
     """Implements application.ports.Directory, and answers verification's look-ups.
 
     `nouns` maps an event class to its `evolve`. Everything here runs on the event loop's
-    thread; a step of the log is applied whole before anything else is looked up.
+    thread; a step of the log is applied whole before anything else is looked up. `missing` and
+    `max_keys`: hold so many keys, those used lately, and read the others from there.
     """
 
-    def __init__(self, nouns: Mapping[type[Event], Callable[..., msgspec.Struct]]) -> None:
+    def __init__(
+        self,
+        nouns: Mapping[type[Event], Callable[..., msgspec.Struct]],
+        missing: MissingKeys | None = None,
+        max_keys: int = 0,
+    ) -> None:
         self._nouns = nouns
-        self._by_digest: dict[bytes, ApiKey] = {}
-        self._keys: dict[str, ApiKey] = {}
-        self._accounts: dict[str, Account] = {}
+        self._recent = RecentKeys(missing, max_keys) if missing is not None else None
+        self._held = HeldKeys()
+        self._keys: HeldKeys | RecentKeys = self._recent or self._held
+        self._accounts = held_accounts()
+        self._rules = HeldRules()
         self._plans: dict[str, Plan] = {}
-        self._allowances: dict[str, Allowance] = {}
-        self._by_owner: dict[str, tuple[Allowance, ...]] = {}
+        self._reset = GlobalReset(0)
+        self._algorithms: frozenset[str] = frozenset()
         self._closed: set[str] = set()
         self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
         self._tickets = count()
         self._position = 0
         self.confirmed_at = 0.0
+
+    @property
+    def partial(self) -> bool:
+        """Whether there may be keys that `find` doesn't know of: then `fetch` does."""
+        return self._recent is not None
+
+    @property
+    def foreign_algorithms(self) -> frozenset[str]:
+        """How secrets were digested elsewhere that were imported and never used since."""
+        return self._algorithms
+
+    @property
+    def reset_at_us(self) -> int:
+        """When everybody's quotas were reset the last time."""
+        return self._reset.at_us
 
     @property
     def position(self) -> int:
@@ -72,11 +103,11 @@ class KeyDirectory:
 
     def apply(self, recorded: Recorded | Unreadable) -> None:
         """Apply one event of the log, or close the stream of one that can't be read."""
+        self._position = recorded.position
         if isinstance(recorded, Recorded):
             self._fold(recorded)
         else:
             self.distrust(recorded)
-        self._position = recorded.position
         while self._waiters and self._waiters[0][0] <= self._position:
             _, _, reached = heappop(self._waiters)
             if not reached.done():
@@ -126,10 +157,18 @@ class KeyDirectory:
     def find(self, digests: Sequence[bytes]) -> ApiKey | None:
         """The key with one of these digests."""
         for digest in digests:
-            key = self._by_digest.get(digest)
+            key = self._keys.by_digest(digest)
             if key is not None:
                 return None if key.id in self._closed else key
         return None
+
+    async def fetch(self, digests: Sequence[bytes]) -> ApiKey | None:
+        """The key with one of these digests, wherever it is; only where the directory is
+        partial. What it raises is `missing`'s."""
+        key = self.find(digests)
+        if key is None and self._recent is not None:
+            key = await self._recent.fetch(digests)
+        return None if key is None or key.id in self._closed else key
 
     def key(self, key_id: str) -> ApiKey | None:
         """The key of this id."""
@@ -148,8 +187,14 @@ class KeyDirectory:
         return list(self._plans.values())
 
     def allowances(self, owner_id: str) -> tuple[Allowance, ...]:
-        """The rules that this key or account has to itself."""
-        return self._by_owner.get(owner_id, ())
+        """The rules that this key or account has to itself; a lifted one only if it was reset.
+
+        The same tuple as long as nothing changed and the owner is in use. Of a key that a
+        partial directory doesn't hold at the moment it knows none.
+        """
+        if self._recent is not None and not owner_id.startswith("acct_"):
+            return self._recent.rules(owner_id)
+        return self._rules.of(owner_id)
 
     def closed(self) -> frozenset[str]:
         """Streams that had an event which can't be read."""
@@ -159,11 +204,76 @@ class KeyDirectory:
         """How much is in here."""
         return {"keys": len(self._keys), "accounts": len(self._accounts)}
 
+    def states(self) -> dict[str, msgspec.Struct]:
+        """Everything that is held, by id: to compare two directories, not to serve."""
+        held: list[Any] = [*self._accounts.all(), *self._rules.all(), *self._held.all()]
+        return {**{each.id: each for each in held}, **self._plans}
+
+    def keep(self, state: msgspec.Struct) -> None:
+        """Hold this state, in the place of the one it follows."""
+        match state:
+            case ApiKey():
+                self.know_algorithms(algorithms_of(state))
+                if self._recent is not None:
+                    self._recent.keep(state, self._position)
+                else:
+                    self._held.keep(state, pack(state))
+            case Account():
+                self._accounts.keep(state, pack(state))
+            case Plan():
+                self._plans[state.name] = state
+            case Allowance() if self._recent is not None and not _is_shared(state):
+                self._recent.keep(state, self._position)
+            case Allowance():
+                self._rules.keep(state, pack(state))
+            case GlobalReset():
+                self._reset = state
+            case _:
+                raise TypeError(f"the directory holds no {type(state).__name__}")
+
+    def load(self, noun: str, page: Page) -> None:
+        """Hold a page of packed states, none of which is held so far."""
+        match noun:
+            case "account":
+                self._accounts.load(page)
+            case "allowance":
+                self._rules.load(page)
+            case "api_key":
+                self._held.load(page)
+            case _:
+                raise ValueError(f"the directory holds no packed {noun}")
+
+    def expect(self, noun: str, total: int) -> None:
+        """Make room for about so many of this noun."""
+        match noun:
+            case "account":
+                self._accounts.expect(total)
+            case "allowance":
+                self._rules.expect(total)
+            case _:
+                self._held.expect(total)
+
+    def also_known_by(self, packed_id: bytes, previous: bytes) -> None:
+        """Find the key of this packed id by its previous digest, too."""
+        self._held.also_known_by(packed_id, previous)
+
+    def know_algorithms(self, algorithms: Iterable[str]) -> None:
+        """There are secrets that were digested so."""
+        if not self._algorithms.issuperset(algorithms):
+            self._algorithms |= frozenset(algorithms)
+
     def _fold(self, recorded: Recorded) -> None:
         evolve = self._nouns.get(type(recorded.event))
         if evolve is None or recorded.stream in self._closed:
             return
         state = self._state(recorded.stream)
+        if self._recent is not None and self._is_of_key(recorded):
+            self._recent.saw(recorded.stream, recorded.position)
+            self.know_algorithms(_algorithms_in(recorded.event))
+            held = self._recent.state(recorded.stream)
+            if held is None or held[1] >= recorded.position:
+                return
+            state = held[0]
         try:
             self.keep(evolve(state, recorded.event, recorded.metadata.at))
         except Exception as error:
@@ -180,29 +290,29 @@ class KeyDirectory:
 
     def _state(self, stream: str) -> msgspec.Struct | None:
         return (
-            self._keys.get(stream)
+            self._held.get(stream)
             or self._accounts.get(stream)
-            or self._allowances.get(stream)
+            or self._rules.get(stream)
             or self._plans.get(stream.removeprefix("plan_"))
         )
 
-    def keep(self, state: msgspec.Struct) -> None:
-        """Hold this state, in the place of the one it follows."""
-        match state:
-            case ApiKey():
-                self._by_digest[state.digest] = state
-                self._keys[state.id] = state
-            case Account():
-                self._accounts[state.id] = state
-            case Plan():
-                self._plans[state.name] = state
-            case Allowance():
-                self._allowances[state.id] = state
-                others = [
-                    each for each in self._by_owner.get(state.owner_id, ()) if each.id != state.id
-                ]
-                if not state.lifted:
-                    others.append(state)
-                self._by_owner[state.owner_id] = tuple(others)
-            case _:
-                raise TypeError(f"the directory holds no {type(state).__name__}")
+    def _is_of_key(self, recorded: Recorded) -> bool:
+        """Whether the event is about a key, or about the rule that one has to itself."""
+        name = stored_name(type(recorded.event))
+        if not name.startswith("allowance."):
+            return name.startswith("api_key.")
+        owner = getattr(recorded.event, "owner_id", None)
+        if owner is None:
+            of_account = self._accounts.get(f"acct_{recorded.stream.removeprefix('alw_')}")
+            return recorded.stream != EVERYBODY and of_account is None
+        return not owner.startswith("acct_")
+
+
+def _is_shared(rule: Allowance) -> bool:
+    return rule.owner_id.startswith("acct_")
+
+
+def _algorithms_in(event: Event) -> tuple[str, ...]:
+    """What a key that isn't here is digested by, if the event says so."""
+    algorithm = getattr(event, "algorithm", None)
+    return () if algorithm is None else (algorithm,)

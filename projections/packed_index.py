@@ -85,8 +85,8 @@ class PackedIndex:
         self._admit(codes)
         tables = self._tables
         if len({len(table) for table in tables}) > 1:
-            for number, code in enumerate(codes, number - 1):
-                _put(tables[code & 255], code, number)
+            for each, code in enumerate(codes, number - 1):
+                _put(tables[code & 255], code, each)
             return
         slots = len(tables[0])  # the same as above, for many
         for code in codes:

@@ -26,6 +26,11 @@ class Page(msgspec.Struct, frozen=True):
     bodies: bytes
     digests: bytes = b""
 
+    @property
+    def count(self) -> int:
+        """How many."""
+        return len(self.ids) // ID_BYTES
+
 
 class PackedStates:
     """Bodies by packed id. What is put in the place of another body takes its room, or that

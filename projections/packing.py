@@ -116,7 +116,9 @@ class _Body(Generic[S]):
         values = {name: getattr(state, name) for name in self._names}
         values.update(instead)
         for name, prefix in self._ids:
-            values[name] = packed_id(values[name]) if values[name].startswith(f"{prefix}_") else None
+            values[name] = (
+                packed_id(values[name]) if values[name].startswith(f"{prefix}_") else None
+            )
             if values[name] is None:
                 return None
         body = self._encode(self._packed(**values))
@@ -146,7 +148,13 @@ _ACCOUNT = _Body(
         "plan_no": "l",
     },
     ids={},
-    defaults={"username": None, "kind": "personal", "actor_type": "user", "plan": "free", "plan_no": 1},
+    defaults={
+        "username": None,
+        "kind": "personal",
+        "actor_type": "user",
+        "plan": "free",
+        "plan_no": 1,
+    },
 )
 _API_KEY = _Body(
     ApiKey,

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from domain.event import Recorded, disclosed, stored_name
-from domain.verification import VerificationsCounted, outcomes, verification_id
+from domain.verification import VerificationsCounted, credits_spent, outcomes, verification_id
 
 EVENTS_SUBJECTS = "tollhouse.evt.>"
 USAGE_SUBJECT = "tollhouse.usage"
@@ -85,4 +85,6 @@ def _columns(stream: str, version: int, event: VerificationsCounted) -> dict[str
         "code": listed(codes),
         "cost": listed(event.cost),
         "labels": labels,
+        "operations": event.operations,
+        "credits": {str(row): spent for row, spent in credits_spent(event).items()},
     }

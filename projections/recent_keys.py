@@ -24,7 +24,6 @@ from projections.recent import Recent
 
 KEEP_SECONDS = 10.0
 """Longer than any verification takes: a key does not go while somebody is using it."""
-FETCH_TRIES = 5
 
 
 class Fetched(NamedTuple):
@@ -38,8 +37,8 @@ class Fetched(NamedTuple):
 class MissingKeys(Protocol):
     """Reads keys that are not in memory."""
 
-    async def fetch(self, digest: bytes) -> Fetched | None:
-        """The key that this is a digest of, read after the call; None if there is none."""
+    async def fetch(self, digests: Sequence[bytes]) -> Fetched | None:
+        """The key that has one of these digests, read after the call; None: there is none."""
         ...
 
 
@@ -82,21 +81,18 @@ class RecentKeys:
     async def fetch(self, digests: Sequence[bytes]) -> ApiKey | None:
         """The key of one of these digests, from the database. None: there is no such key in a
         snapshot taken after the call; that is not remembered."""
-        for digest in digests:
-            for _ in range(FETCH_TRIES):
-                self._fetching += 1
-                try:
-                    found = await self._missing.fetch(digest)
-                    if found is None or not is_of(found.key, digest):
-                        break
-                    key = self._take(found, digest)
-                finally:
-                    self._fetching -= 1
-                    if not self._fetching:
-                        self._passed.clear()
-                if key is not None:
-                    return key
-        return None
+        while True:
+            self._fetching += 1
+            try:
+                found = await self._missing.fetch(digests)
+                if found is None:
+                    return None
+                if found.position >= self._passed.get(found.key.id, 0):
+                    return self._take(found, digests)
+            finally:
+                self._fetching -= 1
+                if not self._fetching:
+                    self._passed.clear()
 
     def state(self, stream: str) -> tuple[msgspec.Struct | None, int] | None:
         """What an event of this stream folds onto, and the position that it stands at; None if
@@ -111,30 +107,31 @@ class RecentKeys:
         if self._fetching:
             self._passed[_key_of(stream)] = position
 
-    def keep(self, state: ApiKey | Allowance) -> None:
-        """Hold this state of a key that is here, or of its rule."""
+    def keep(self, state: ApiKey | Allowance, position: int) -> None:
+        """Hold this state of a key that is here, or of its rule, as of this position."""
         key_id = state.id if isinstance(state, ApiKey) else state.owner_id
         entry = self._entries.peek(key_id)
         if entry is None:
             return
+        entry.position = position
         if isinstance(state, ApiKey):
             entry.key = state
             self._ids.put(state.digest, state.id)
         else:
             entry.rule, entry.rules = state, _rules(state)
 
-    def _take(self, found: Fetched, digest: bytes) -> ApiKey | None:
-        """Hold what was fetched, unless the log knows better: then what is here, or None."""
-        key_id = found.key.id
-        self._ids.put(digest, key_id)
-        entry = self._entries.get(key_id)
-        if entry is not None and is_of(entry.key, digest):
-            return entry.key  # fetched by somebody else, and kept up with the log since
-        if self._passed.get(key_id, 0) > found.position:
+    def _take(self, found: Fetched, digests: Sequence[bytes]) -> ApiKey | None:
+        """Hold what was fetched, but where what is here stands at a later position."""
+        key = found.key
+        entry = self._entries.get(key.id)
+        if entry is None or entry.position < found.position:
+            entry = _Entry(key, found.rule, _rules(found.rule), found.position)
+            self._entries.put(key.id, entry)
+        digest = next((each for each in digests if is_of(entry.key, each)), None)
+        if digest is None:
             return None
-        entry = _Entry(found.key, found.rule, _rules(found.rule), found.position)
-        self._entries.put(key_id, entry)
-        return found.key
+        self._ids.put(digest, key.id)
+        return entry.key
 
 
 def _rules(rule: Allowance | None) -> tuple[Allowance, ...]:

@@ -25,13 +25,16 @@ class Folded(NamedTuple, Generic[S]):
     last: Recorded
 
 
-def upsert(table: str, columns: Mapping[str, str], updates: str | None = None) -> bytes:
-    """The statement that writes rows given as one JSON list of objects; the first column is the
-    key. `columns` maps names to types; what is there already is replaced, or as `updates` says.
+def upsert(
+    table: str, columns: Mapping[str, str], updates: str | None = None, *, keys: int = 1
+) -> bytes:
+    """The statement that writes rows given as one JSON list of objects; the first columns, so
+    many, are the key. `columns` maps names to types; what is there already is replaced, or as
+    `updates` says.
     """
     names = ", ".join(columns)
     types = ", ".join(f"{name} {kind}" for name, kind in columns.items())
-    key, *others = columns
+    key, others = ", ".join(list(columns)[:keys]), list(columns)[keys:]
     updates = updates or ", ".join(f"{name} = excluded.{name}" for name in others)
     return (
         f"INSERT INTO {table} AS t ({names}) "  # noqa: S608 - names of this package only

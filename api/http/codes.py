@@ -192,8 +192,9 @@ _ALL = (
         "TOO_MANY_REQUESTS",
         429,
         "Too many requests",
-        "The caller, or the address it calls from, has used up what it may ask for in this time. "
-        "Nothing was done.",
+        "The caller, or the address it calls from, has used up what it may ask for in this time: "
+        "requests to public routes, or credentials that prove nothing. `RateLimit` and "
+        "`RateLimit-Policy` say which limit it was. Nothing was done.",
         "Wait as many seconds as `Retry-After` says, then go on more slowly.",
         "Too many requests.",
     ),

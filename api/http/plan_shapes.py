@@ -18,7 +18,9 @@ Credits = Annotated[
     str,
     msgspec.Meta(description="A decimal with at most two places, in quotes.", examples=["2.50"]),
 ]
-Reason = Annotated[Text | None, msgspec.Meta(max_length=500, description="Why, for the history.")]
+Reason = Annotated[
+    str, msgspec.Meta(pattern=NO_NUL, max_length=500, description="Why, for the history.")
+]
 
 
 class EntitlementsBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,7 +83,7 @@ class ChangeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     title: Text | UnsetType = UNSET
     entitlements: EntitlementsChange = EntitlementsChange()
     self_service: bool | UnsetType = UNSET
-    reason: Reason = None
+    reason: Reason | None = None
 
     def command(self) -> ChangePlan:
         """The command."""
@@ -106,7 +108,7 @@ class ChangeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class RetireRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Why, for the history."""
 
-    reason: Reason = None
+    reason: Reason | None = None
 
 
 class UpgradeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -119,7 +121,7 @@ class UpgradeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class AssignRequest(UpgradeRequest, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which plan, when, and why."""
 
-    reason: Reason = None
+    reason: Reason | None = None
 
 
 class RateLimitRule(msgspec.Struct, frozen=True):

@@ -29,7 +29,7 @@ _BODY = {name: value for name, value in _RULE.items() if name != "scope"}
 class QuotaRequest(QuotaBody, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A quota, and why. In its place, null ends the one that was set."""
 
-    reason: Reason = None
+    reason: Reason | None = None
 
 
 class AccountQuota(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,9 +52,9 @@ class ResetRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     account_id: str | None = None
     key_id: str | None = None
-    ids: Annotated[tuple[str, ...] | None, msgspec.Meta(max_length=MAX_RESETS)] = None
+    ids: Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_RESETS)] | None = None
     all: bool = False
-    reason: Reason = None
+    reason: Reason | None = None
 
 
 class ResetAnswer(msgspec.Struct, frozen=True):

@@ -1,20 +1,40 @@
-"""Keys over NATS: issue, rotate, revoke. A key's id, which HTTP has in the path, is in the body."""
+"""Keys over NATS: issue, rotate, revoke. A key's id, which HTTP has in the path, is in the body.
+
+Answers of `issue` and `rotate` hold a secret: give callers inboxes that nobody else may listen on
+(docs/nats.md).
+"""
 
 from api.commands import Done
 from api.http.answers import NO_CONTENT, Answer, answer
-from api.http.api_key_operations import ISSUE, REVOKE
-from api.http.api_key_shapes import IssuedAnswer, IssueRequest, RevokeRequest, key_fields
+from api.http.api_key_operations import ISSUE, KEY, REVOKE
+from api.http.api_key_shapes import (
+    IssuedAnswer,
+    IssueRequest,
+    RevokeRequest,
+    key_fields,
+    own_quota,
+)
+from api.http.api_keys import known_form
+from api.http.key_lineage_operations import ROTATE
+from api.http.key_lineage_shapes import RotatedAnswer, RotateRequest
 from api.nats.call import Call
 from api.nats.endpoint import Endpoint
-from application import api_keys
+from application import api_keys, key_rotation
 from application.api_keys import IssuedApiKey
 from application.deciding import Context
+from application.key_rotation import RotatedApiKey
 from domain.errors import NotFound
 from domain.ids import is_id
 
 
+class RotateCommand(RotateRequest, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which key; and for how long its present secret goes on working beside the new one."""
+
+    key_id: str
+
+
 class RevokeCommand(RevokeRequest, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which key, and why."""
+    """Which key; and why, for the history."""
 
     key_id: str
 
@@ -25,8 +45,8 @@ async def issue(call: Call, data: IssueRequest) -> Done:
     account_id = actor.account_id if data.account_id is None else data.account_id
     if account_id is None or not is_id("acct", account_id):
         raise NotFound("account", str(account_id))
-    quota = None if data.quota is None else data.quota.quota()
-    command = data.command(account_id)
+    quota = None if data.quota is None else data.quota.own()
+    command = data.new_key(account_id)
 
     def show(issued: IssuedApiKey) -> Answer:
         return answer(201, IssuedAnswer(key=issued.secret, **key_fields(issued.key, quota)))
@@ -38,23 +58,33 @@ async def issue(call: Call, data: IssueRequest) -> Done:
     )
 
 
+async def rotate(call: Call, data: RotateCommand) -> Done:
+    """Another secret for the same key."""
+    actor = await call.service(key_rotation.ROTATING)
+    key_id = known_form(data.key_id)
+    uses = await call.ports.read_models.key_uses([key_id])
+
+    def show(rotated: RotatedApiKey) -> Answer:
+        fields = key_fields(rotated.key, own_quota(call.ports, key_id), uses.get(key_id))
+        return answer(200, RotatedAnswer(key=rotated.secret, **fields))
+
+    return await call.commands.carry_out_once(
+        actor,
+        lambda context: key_rotation.rotate(call.ports, context, key_id, data.overlap_seconds),
+        show,
+    )
+
+
 async def revoke(call: Call, data: RevokeCommand) -> Done:
     """End a key for good."""
     actor = await call.service("keys.manage")
-    _require_known_form(data.key_id)
+    key_id = known_form(data.key_id)
 
     async def carry(context: Context) -> tuple[None, int]:
-        return None, await api_keys.revoke(call.ports, context, data.key_id, data.reason)
+        return None, await api_keys.revoke(call.ports, context, key_id, data.reason)
 
     return await call.commands.carry_out_once(actor, carry, lambda _: NO_CONTENT)
 
-
-def _require_known_form(key_id: str) -> None:
-    if not is_id("key", key_id):
-        raise NotFound("key", key_id)
-
-
-_KEY_ID = "key_01kamzq5w1c7g8p9x0y2z4a6bd"
 
 KEYS = (
     Endpoint(
@@ -69,9 +99,19 @@ KEYS = (
     ),
     Endpoint(
         noun="keys",
+        verb="rotate",
+        request=RotateCommand,
+        request_example={"key_id": KEY["id"], "overlap_seconds": 86400},
+        operation=ROTATE,
+        http="POST /v1/keys/{key_id}/rotate",
+        permission=key_rotation.ROTATING,
+        handler=rotate,
+    ),
+    Endpoint(
+        noun="keys",
         verb="revoke",
         request=RevokeCommand,
-        request_example={"key_id": _KEY_ID, "reason": "the customer asked for it"},
+        request_example={"key_id": KEY["id"], "reason": "found in a public repository"},
         operation=REVOKE,
         http="POST /v1/keys/{key_id}/revoke",
         permission="keys.manage",

@@ -1,11 +1,12 @@
 """The commands that are served over NATS, and the way of a request through any of them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import perf_counter
 
 import msgspec
 import structlog
 
+from api.commands import Done
 from api.http.problems import HttpProblem
 from api.http.strict_json import decode
 from api.nats.answers import REQUEST_ID, Reply, done_reply, problem_reply
@@ -71,15 +72,17 @@ class CommandServices:
         request = decode(data or b"{}", endpoint.request)
         await call.see_position()
         found = await endpoint.handler(call, request)
-        if isinstance(found, msgspec.Struct | list):
-            return Reply(_ENCODER.encode(found), {REQUEST_ID: call.request_id})
-        return done_reply(found, self._log_id, call.request_id)
+        if isinstance(found, Done):
+            return done_reply(found, self._log_id, call.request_id)
+        return Reply(_ENCODER.encode(found), {REQUEST_ID: call.request_id})
 
 
 _ENCODER = msgspec.json.Encoder()
 
 
-def _log_request(write, subject: str, reply: Reply, started_at: float) -> None:  # type: ignore[no-untyped-def]
+def _log_request(
+    write: Callable[..., object], subject: str, reply: Reply, started_at: float
+) -> None:
     # Neither header nor data: any of them may hold what must not be kept.
     write(
         "request",

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from application.errors import PositionNotReached
-from application.ports import HistoryEntry, KeyUses
+from application.ports import CreditEntry, HistoryEntry, KeyUses, Moment
+from infra.postgres.credit_entries import credit_entries, credits_used, moment
 from infra.postgres.lookups import PostgresLookups
 
 PATIENCE_SECONDS = 2.0
@@ -71,6 +72,34 @@ class PostgresReadModels:
             if time.monotonic() > deadline:
                 raise PositionNotReached(at_least, reached)
             await asyncio.sleep(POLL_SECONDS)
+
+    async def credit_entries(
+        self,
+        account_id: str,
+        before: int | None,
+        until_us: int | None,
+        limit: int,
+        at_least: int | None,
+    ) -> list[CreditEntry]:
+        """The account's entries of both logs, newest first."""
+        return await credit_entries(self._lookups, account_id, before, until_us, limit, at_least)
+
+    async def credits_used(
+        self,
+        account_id: str,
+        *,
+        until_us: int,
+        after_entry: int,
+        before_entry: int,
+        complete_to: int,
+    ) -> int:
+        """What the account's verifications had spent by then."""
+        bounds = (until_us, after_entry, before_entry)
+        return await credits_used(self._lookups, account_id, bounds, complete_to)
+
+    async def moment(self, position: int, stream: str) -> Moment | None:
+        """When this position was."""
+        return await moment(self._lookups, position, stream)
 
 
 def _entry(row: Sequence[Any]) -> HistoryEntry:

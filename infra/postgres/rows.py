@@ -21,6 +21,7 @@ from application.rows import (
     SessionRow,
     StateRow,
 )
+from projections.packing import Packed, pack
 
 STATEMENTS: dict[type[Row], str] = {
     ClaimRow: "INSERT INTO claims (kind, digest, account_id) "
@@ -62,10 +63,33 @@ STATEMENTS: dict[type[Row], str] = {
     "%(stream_id)s, %(version)s)",
 }
 
+# The state twice: as it is, and packed for the key directory (0010_directory.sql). The trigger
+# that voids a packed state sees that this one is of the same version.
+_PACKED_STATE = (
+    "WITH packed AS (INSERT INTO packed_states AS p "
+    "(part, stream_id, noun, version, id, digest, previous, algorithms, body) VALUES "
+    "(%(part)s, %(stream_id)s, %(noun)s, %(version)s, %(packed_id)s, %(digest)s, %(previous)s, "
+    "%(algorithms)s, %(body)s) ON CONFLICT (part, stream_id) DO UPDATE SET "
+    "version = excluded.version, id = excluded.id, digest = excluded.digest, "
+    "previous = excluded.previous, algorithms = excluded.algorithms, body = excluded.body) "
+    f"{STATEMENTS[StateRow]}"
+)
+
 
 def statement(row: Row) -> tuple[str, dict[str, Any]]:
     """The SQL and parameters that write this row."""
     parameters = msgspec.structs.asdict(row)
     if isinstance(row, StateRow):
         parameters["state"] = msgspec.json.encode(row.state)
+        packed = pack(row.state)
+        if packed is not None:
+            return _PACKED_STATE, parameters | packed_columns(packed)
     return STATEMENTS[type(row)], parameters
+
+
+def packed_columns(packed: Packed) -> dict[str, Any]:
+    """The columns of packed_states that are not those of states."""
+    columns = packed._asdict()
+    columns["packed_id"] = columns.pop("id")
+    columns["algorithms"] = list(packed.algorithms) or None
+    return columns

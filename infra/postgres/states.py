@@ -1,50 +1,75 @@
-"""Loads the states that the key directory starts from, by binary COPY, at one position."""
+"""Loads the states that the key directory starts from, at one position of the log.
 
-import struct
-from collections.abc import Callable
+Packed ones come by the page (infra.postgres.directory_pages). Plans, and the few states whose
+packed form is void, come as the commands wrote them.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 
 import msgspec
 import psycopg
 
-from application.deciding import ACCOUNT, ALLOWANCE, API_KEY, PLAN
+from application.deciding import ACCOUNT, ALLOWANCE, API_KEY, PLAN, RESET
 from application.ports import Unreadable
 from domain.accounts import Account
-from domain.allowances import Allowance
+from domain.allowances import Allowance, GlobalReset
 from domain.api_keys import ApiKey
 from domain.events import CATALOGUE
 from domain.plans import Plan
 from infra.event_mapper import account_of
 from infra.postgres.connection import connect
+from infra.postgres.directory_pages import NOUNS, ranges
+from projections.packed_states import Page
+from projections.packing import Part
 
-_DECODERS: dict[bytes, Callable[[bytes], msgspec.Struct]] = {
-    ACCOUNT.name.encode(): msgspec.json.Decoder(Account).decode,
-    API_KEY.name.encode(): msgspec.json.Decoder(ApiKey).decode,
-    PLAN.name.encode(): msgspec.json.Decoder(Plan).decode,
-    ALLOWANCE.name.encode(): msgspec.json.Decoder(Allowance).decode,
+_DECODERS: dict[str, Callable[[bytes], msgspec.Struct]] = {
+    ACCOUNT.name: msgspec.json.Decoder(Account).decode,
+    API_KEY.name: msgspec.json.Decoder(ApiKey).decode,
+    PLAN.name: msgspec.json.Decoder(Plan).decode,
+    ALLOWANCE.name: msgspec.json.Decoder(Allowance).decode,
+    RESET.name: msgspec.json.Decoder(GlobalReset).decode,
 }
-_COPY = b"""
-COPY (SELECT noun, state FROM states WHERE noun IN ('account', 'api_key', 'plan', 'allowance'))
-TO STDOUT (FORMAT binary)
-"""
-_HEADER_BYTES = 19
+_AT_ONCE = 10_000
 
-
-# Reads the whole log's topics, about a third of a second a million events: the price for
-# closing, after a restart too, the streams that hold what this version doesn't know.
+# Which topics there are, each found by a step in their index: a million events take no longer
+# than ten. So the streams that hold what this version doesn't know are closed at a start, too.
 _UNKNOWN = b"""
+WITH RECURSIVE topics AS (
+    SELECT min(topic) AS topic FROM decisions
+    UNION ALL
+    SELECT (SELECT min(d.topic) FROM decisions d WHERE d.topic > topics.topic) FROM topics
+     WHERE topics.topic IS NOT NULL
+)
 SELECT notification_id, originator_id, originator_version, topic, state FROM decisions
-WHERE topic <> ALL (%s)
+ WHERE topic IN (SELECT topic FROM topics WHERE topic <> ALL (%s)) ORDER BY notification_id
 """
 
 
-async def load_states(
-    url: str,
-    keep: Callable[[msgspec.Struct], None],
-    distrust: Callable[[Unreadable], None] = lambda _: None,
-) -> int:
-    """Hand every state to `keep`; answer the position of the log that they stand at.
+class Loading(Protocol):
+    """What a key directory takes in."""
 
-    Events before it of a type that this version doesn't know go to `distrust`.
+    @property
+    def partial(self) -> bool: ...
+
+    def keep(self, state: msgspec.Struct) -> None: ...
+
+    def load(self, noun: str, page: Page) -> None: ...
+
+    def expect(self, noun: str, total: int) -> None: ...
+
+    def also_known_by(self, packed_id: bytes, previous: bytes) -> None: ...
+
+    def know_algorithms(self, algorithms: Iterable[str]) -> None: ...
+
+    def distrust(self, unreadable: Unreadable) -> None: ...
+
+
+async def load_states(url: str, directory: Loading) -> int:
+    """Hand every state to the directory; answer the position of the log that they stand at.
+
+    A partial directory gets no keys. Events before it of a type that this version doesn't know
+    go to `distrust`.
     """
     connection = await connect(url)
     try:
@@ -52,43 +77,56 @@ async def load_states(
         async with connection.transaction(), connection.cursor() as cursor:
             await cursor.execute("SELECT coalesce(max(notification_id), 0) FROM decisions")
             row = await cursor.fetchone()
-            async with cursor.copy(_COPY) as copy:
-                rest = b""
-                header = True
-                async for chunk in copy:
-                    rest += bytes(chunk)
-                    if header and len(rest) >= _HEADER_BYTES:
-                        rest, header = rest[_HEADER_BYTES:], False
-                    if not header:
-                        rest = _tuples(rest, keep)
+            await _load_packed(cursor, directory)
+            await _load_others(cursor, directory)
             await cursor.execute(_UNKNOWN, (CATALOGUE.names(),), binary=True)
             for position, stream, version, name, state in await cursor.fetchall():
                 problem = f"unknown event type {name}"
-                distrust(Unreadable(position, stream, version, name, problem, account_of(state)))
+                directory.distrust(
+                    Unreadable(position, stream, version, name, problem, account_of(state))
+                )
         assert row is not None
         return int(row[0])
     finally:
         await connection.close()
 
 
-def _tuples(buffer: bytes, keep: Callable[[msgspec.Struct], None]) -> bytes:
-    """Decode every whole tuple; the rest waits for the next chunk.
+async def _load_packed(cursor: psycopg.AsyncCursor[Any], directory: Loading) -> None:
+    parts: tuple[Part, ...] = ("account",) if directory.partial else ("account", "key")
+    void: list[str] = []
+    for part in parts:
+        expected: set[str] = set()
+        async for found in ranges(cursor, part):
+            for noun, page in found.pages.items():
+                if noun not in expected and found.ranges > 1:
+                    directory.expect(noun, found.ranges * page.count)
+                    expected.add(noun)
+                directory.load(noun, page)
+            for packed_id, previous in found.previous:
+                directory.also_known_by(packed_id, previous)
+            void += found.void
+    for start in range(0, len(void), _AT_ONCE):
+        await cursor.execute(
+            "SELECT noun, state FROM states WHERE stream_id = ANY (%s)",
+            (void[start : start + _AT_ONCE],),
+            binary=True,
+        )
+        _keep(directory, await cursor.fetchall())
 
-    Binary COPY: per tuple a count of fields (int16, -1 at the end), per field its length
-    (int32) and bytes.
-    """
-    at = 0
-    while len(buffer) - at >= 10:
-        fields, noun_length = struct.unpack_from("!hi", buffer, at)
-        if fields == -1:
-            return b""
-        noun_end = at + 6 + noun_length
-        if len(buffer) < noun_end + 4:
-            break
-        (state_length,) = struct.unpack_from("!i", buffer, noun_end)
-        end = noun_end + 4 + state_length
-        if len(buffer) < end:
-            break
-        keep(_DECODERS[buffer[at + 6 : noun_end]](buffer[noun_end + 4 : end]))
-        at = end
-    return buffer[at:]
+
+async def _load_others(cursor: psycopg.AsyncCursor[Any], directory: Loading) -> None:
+    await cursor.execute(
+        "SELECT noun, state FROM states WHERE noun = ANY (%s)",
+        ([noun for noun in _DECODERS if noun not in {*NOUNS["account"], *NOUNS["key"]}],),
+        binary=True,
+    )
+    _keep(directory, await cursor.fetchall())
+    await cursor.execute(
+        "SELECT DISTINCT unnest(algorithms) FROM packed_states WHERE algorithms IS NOT NULL"
+    )
+    directory.know_algorithms([row[0] for row in await cursor.fetchall()])
+
+
+def _keep(directory: Loading, rows: Iterable[tuple[str, bytes]]) -> None:
+    for noun, state in rows:
+        directory.keep(_DECODERS[noun](state))

@@ -11,7 +11,12 @@ from typing import Any, NamedTuple
 import msgspec
 
 from domain.event import Event, Recorded, disclosed, stored_name
-from domain.verification import VerificationsCounted, outcomes, verification_id
+from domain.verification import (
+    VerificationsCounted,
+    credits_spent,
+    outcomes,
+    verification_id,
+)
 
 _ENCODE = msgspec.json.Encoder().encode
 _EPOCH = date(1970, 1, 1)
@@ -50,6 +55,10 @@ def usage_line(recorded: Recorded) -> Line:
         labels = [event.labels.get(str(row), {}) for row in range(rows)]
         for name in ("tags", "resource", "model"):
             document[name] = [each.get(name) or None for each in labels]
+    if event.operations:
+        spent = credits_spent(event)
+        document["operation"] = [event.operations.get(str(row)) for row in range(rows)]
+        document["credits"] = [spent.get(row) for row in range(rows)]
     return Line(_ENCODE(document) + b"\n", rows, _days(event.at_us))
 
 

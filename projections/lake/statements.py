@@ -30,18 +30,19 @@ _FLUSHES = """
 SELECT prefix || "row" AS verification_id, make_timestamptz(at_us) AS verified_at,
        make_timestamp(at_us)::DATE AS date, accounts[a + 1] AS account_id,
        keys[k + 1] AS key_id, outcome, outcome = 'VALID' AS valid, "cost", tags, resource, model,
-       judged_at, "position", "row"
+       operation, credits, judged_at, "position", "row"
   FROM (SELECT prefix, "position", keys, accounts, unnest(at_us) AS at_us, unnest("key") AS k,
                unnest(account) AS a, unnest(outcome) AS outcome, unnest("cost") AS "cost",
                unnest(judged_at) AS judged_at, unnest(tags) AS tags,
                unnest(resource) AS resource, unnest(model) AS model,
+               unnest(operation) AS operation, unnest(credits) AS credits,
                unnest(range(len(at_us))::INTEGER[]) AS "row"
           FROM read_ndjson({source}, maximum_object_size = {longest}, columns = {{
                "position": 'BIGINT', prefix: 'VARCHAR', keys: 'VARCHAR[]',
                accounts: 'VARCHAR[]', at_us: 'BIGINT[]', "key": 'INTEGER[]',
                account: 'INTEGER[]', outcome: 'VARCHAR[]', "cost": 'BIGINT[]',
                judged_at: 'BIGINT[]', tags: 'VARCHAR[][]', resource: 'VARCHAR[]',
-               model: 'VARCHAR[]'}}))
+               model: 'VARCHAR[]', operation: 'VARCHAR[]', credits: 'BIGINT[]'}}))
  WHERE outcome <> 'RETRIED'
 """
 
@@ -138,4 +139,4 @@ def _copy(rows: str, target: str) -> str:
 
 def _files(paths: Sequence[str]) -> str:
     listed = ", ".join(quoted(path) for path in paths)
-    return f"read_parquet([{listed}], hive_partitioning = false)"
+    return f"read_parquet([{listed}], hive_partitioning = false, union_by_name = true)"

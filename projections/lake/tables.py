@@ -30,7 +30,8 @@ _KEY = Column("key_id", "VARCHAR", "The key that was presented; NULL where there
 _OUTCOME = Column(
     "outcome",
     "VARCHAR",
-    "The answer: VALID, NOT_FOUND, DISABLED, EXPIRED, REVOKED, FORBIDDEN, USAGE_EXCEEDED, "
+    "The answer: VALID, NOT_FOUND, DISABLED, EXPIRED, REVOKED, FORBIDDEN, IP_NOT_ALLOWED, "
+    "INSUFFICIENT_PERMISSIONS, RATE_LIMITED, USAGE_EXCEEDED, CREDITS_EXHAUSTED, "
     "ACCOUNT_SUSPENDED; UNAVAILABLE was answered with 503 and took nothing.",
 )
 
@@ -49,6 +50,8 @@ VERIFICATIONS = Table(
         Column("tags", "VARCHAR[]", "The tags that the caller gave; NULL without any."),
         Column("resource", "VARCHAR", "The resource that the caller named."),
         Column("model", "VARCHAR", "The model that the caller named."),
+        Column("operation", "VARCHAR", "The operation that was priced, where one was named."),
+        Column("credits", "BIGINT", "What it spent, in hundredths of a credit."),
         Column("judged_at", "BIGINT", "The position in the decisions log that it was judged at."),
         Column("position", "BIGINT", "The position of its flush in the usage log."),
         Column("row", "INTEGER", "Its row within that flush, from 0."),

@@ -31,6 +31,7 @@ ROUTES = {
     ("post", "/v1/keys/{key_id}/leak-response"),
     ("post", "/v1/keys/import"),
     ("post", "/v1/keys/verify"),
+    ("post", "/v1/keys/verify-batch"),
     ("get", "/v1/keys/whoami"),
     ("get", "/v1/keys/{key_id}/history"),
     ("get", "/v1/accounts/{account_id}/history"),

@@ -16,6 +16,7 @@ from litestar.params import FromPath
 from litestar.types import HTTPScope, Receive
 from uvicorn.middleware.proxy_headers import _TrustedHosts
 
+from api.http.app import create_app
 from api.http.door import Door
 from api.http.health import Live
 from api.http.operation import Operation
@@ -26,7 +27,9 @@ from application.errors import Unauthenticated
 from application.ports import Standing
 from infra.http_server import http_server, mapped
 from infra.rate_limits import BoundedMemory, LimitsPerAddress
-from tests.api.conftest import refused
+from main import House
+from tests.api.conftest import FixedProbe, refused
+from tests.api.serving import serving
 
 pytestmark = pytest.mark.anyio
 
@@ -108,7 +111,7 @@ async def asking(doorway: Doorway, *trusted: str) -> AsyncIterator[Ask]:
     with socket.socket(proto=socket.IPPROTO_TCP) as listener:  # as in `serving`
         listener.bind(("127.0.0.1", 0))
         server = http_server(doorway.app(), BoundedHttp, trusted)
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        running = asyncio.create_task(server.serve(sockets=[listener]))
         base = f"http://127.0.0.1:{listener.getsockname()[1]}"
         async with httpx.AsyncClient(base_url=base, trust_env=False, timeout=20) as client:
             while not server.started:  # noqa: ASYNC110 - uvicorn offers a flag only
@@ -124,7 +127,7 @@ async def asking(doorway: Doorway, *trusted: str) -> AsyncIterator[Ask]:
             finally:
                 server.should_exit = True
                 await client.aclose()
-                await serving
+                await running
 
 
 @pytest.fixture(scope="module")
@@ -317,3 +320,38 @@ def test_a_trusted_proxy_is_trusted_on_a_socket_for_both_kinds_of_addresses() ->
     trusted = _TrustedHosts(["10.0.0.0/8", *mapped(["10.0.0.0/8"])])
     assert "::ffff:10.1.2.3" in trusted
     assert "::ffff:11.1.2.3" not in trusted
+
+
+async def test_the_whole_house_is_limited_where_its_reference_says_so(
+    house: House, probe: FixedProbe
+) -> None:
+    """`create_app` puts the guard before every public operation, and the count behind the door."""
+    app = create_app(
+        house.ports,
+        house.verifier,
+        probe,
+        version="1.2.3",
+        environment="test",
+        production=False,
+        limits=LimitsPerAddress(1, BoundedMemory(clock=lambda: 1_000_000.25)),
+    )
+    async with (
+        serving(app) as port,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
+    ):
+        document = (await client.get("/openapi.json")).json()
+        assert (await client.get("/v1/plans")).status_code == 200
+        for path, operations in document["paths"].items():
+            for method, described in operations.items():
+                answer = await client.request(method, re.sub(r"\{\w+\}", "x", path))
+                documented = described["responses"].get("429")
+                if described["security"]:
+                    assert documented
+                    assert answer.status_code != 429
+                else:
+                    assert (answer.status_code == 429) == (documented is not None), path
+                if documented:
+                    shown = {name.lower() for name in documented["headers"]}
+                    assert {"retry-after", "ratelimit", "ratelimit-policy"} < shown
+        wrong = [await client.post("/v1/keys/verify", headers=WRONG) for _ in range(2)]
+        assert [each.status_code for each in wrong] == [401, 429]

@@ -107,7 +107,7 @@ async def opened(url: str, policy: Policy | None = None) -> AsyncIterator[House]
     """A process on this database: loads the states, and follows the log while it is open."""
     house = House(url, policy or Policy())
     await house.lookups.open()
-    house.directory.start_at(await load_states(url, house.directory.keep))
+    house.directory.start_at(await load_states(url, house.directory))
     steps = house.store.follow(house.directory.position)
     following = asyncio.create_task(house.directory.run(steps))
     try:
@@ -122,7 +122,4 @@ async def opened(url: str, policy: Policy | None = None) -> AsyncIterator[House]
 
 def states(directory: KeyDirectory) -> dict[str, msgspec.Struct]:
     """Everything that a directory holds, by id, to compare two of them."""
-    found: dict[str, msgspec.Struct] = {}
-    for held in (directory._keys, directory._accounts, directory._plans, directory._allowances):
-        found |= held
-    return found
+    return directory.states()

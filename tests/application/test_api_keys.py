@@ -206,7 +206,7 @@ async def test_quota_is_set_changed_lifted_and_set_again_on_one_counter(house: H
     key_id = (await house.key(account)).key.id
     await quotas(house, account, key_id, Quota(5, "day"), Quota(7, "day"), Quota(7, "hour"))
     (rule,) = house.directory.allowances(key_id)
-    assert (rule.limit, rule.period, rule.rule_no) == (7, "hour", 2)
+    assert (rule.limit, rule.period, rule.rule_no) == (7, "hour", 3)
     await quotas(house, account, key_id, None)
     assert house.directory.allowances(key_id) == ()
     counter = (await house.lookups.counters([rule.counter_id]))[rule.counter_id]
@@ -261,7 +261,7 @@ async def test_refused_key_leaves_no_row_behind(house: House, database_url: str)
             return connection.execute(f"SELECT count(*) FROM {table}".encode()).fetchone()
 
     assert count("key_digests") == (5,)
-    assert count("counters") == (6,)  # the account's own is one
+    assert count("counters") == (5,)
 
 
 async def test_an_account_on_a_plan_that_nobody_knows_gets_no_key(database_url: str) -> None:

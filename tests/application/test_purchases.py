@@ -1,7 +1,7 @@
 """A purchase becomes credits once: however many say so at once, and in whatever order."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 
 import msgspec
@@ -16,9 +16,11 @@ from domain.accounts import Account
 from domain.credit_events import CreditGranted, CreditWithdrawn
 from domain.errors import AccountNotActive, NotFound, UnknownPackage, UnknownProvider
 from domain.purchases import PaymentNotice, Purchase
+from infra.embedded import RunningPostgres
 from infra.payments.stripe import Stripe
 from infra.payments.trial import Trial
 from tests.application.house import House, context, opened, owner
+from tests.conftest import fresh_database
 
 pytestmark = pytest.mark.anyio
 
@@ -26,9 +28,26 @@ STRIPE = Principal(kind="system", id="payments:stripe")
 BOTH = {"stripe": Stripe(["whsec_" + "x" * 32]), "test": Trial(b"t" * 32)}
 
 
+@pytest.fixture(scope="module")
+async def house(postgres_server: RunningPostgres) -> AsyncIterator[House]:
+    """One for all of these tests: each has accounts and payments of its own."""
+    with fresh_database(postgres_server) as url:
+        async with opened(url) as made:
+            yield made
+
+
+@pytest.fixture
+def ports(house: House) -> Ports:
+    return with_providers(house)
+
+
 def with_providers(house: House) -> Ports:
     """The house's ports, with both providers set up."""
     return msgspec.structs.replace(house.ports, payments=BOTH)
+
+
+def payment_of(purchase: Purchase) -> str:
+    return f"pi_{purchase.id}"
 
 
 async def started(ports: Ports, account: Account, package: str = "small") -> Purchase:
@@ -36,20 +55,20 @@ async def started(ports: Ports, account: Account, package: str = "small") -> Pur
     return purchase
 
 
-def paid(purchase: Purchase, payment_id: str = "pi_1") -> PaymentNotice:
+def paid(purchase: Purchase, payment_id: str | None = None) -> PaymentNotice:
     return PaymentNotice(
         kind="paid",
-        payment_id=payment_id,
+        payment_id=payment_id or payment_of(purchase),
         reference=purchase.id,
         amount_minor=purchase.price_minor,
         currency=purchase.currency,
     )
 
 
-def refunded(purchase: Purchase, so_far: int, payment_id: str = "pi_1") -> PaymentNotice:
+def refunded(purchase: Purchase, so_far: int) -> PaymentNotice:
     return PaymentNotice(
         kind="refunded",
-        payment_id=payment_id,
+        payment_id=payment_of(purchase),
         reference=purchase.id,
         amount_minor=purchase.price_minor,
         currency=purchase.currency,
@@ -85,31 +104,31 @@ async def granted(house: House, account: Account) -> list[int]:
     ]
 
 
-async def test_a_paid_purchase_is_a_grant_with_its_end_and_its_source(database_url: str) -> None:
-    async with opened(database_url) as house:
-        ports = with_providers(house)
-        account = await house.account()
-        purchase = await started(ports, account)
-        assert await told(ports, paid(purchase)) == ["counted"]
-        [lot] = await credit_events(house, account)
-        assert isinstance(lot, CreditGranted)
-        assert (lot.amount, lot.source) == (100_00, f"purchase:{purchase.id}")
-        assert lot.expires_at_us is not None
-        lasts = timedelta(microseconds=lot.expires_at_us - lot.starts_at_us)
-        assert timedelta(days=364, hours=23) < lasts < timedelta(days=365, hours=1)
-        now = await purchases.get(ports, owner(account), purchase.id)
-        assert (now.status, now.payment_id) == ("paid", "pi_1")
-        [state] = await ports.lookups.purchases_of(account.id, None, 10)
-        assert state == now
+async def test_a_paid_purchase_is_a_grant_with_its_end_and_its_source(
+    house: House, ports: Ports
+) -> None:
+    account = await house.account()
+    purchase = await started(ports, account)
+    assert await told(ports, paid(purchase)) == ["counted"]
+    [lot] = await credit_events(house, account)
+    assert isinstance(lot, CreditGranted)
+    assert (lot.amount, lot.source) == (100_00, f"purchase:{purchase.id}")
+    assert lot.expires_at_us is not None
+    lasts = timedelta(microseconds=lot.expires_at_us - lot.starts_at_us)
+    assert timedelta(days=364, hours=23) < lasts < timedelta(days=365, hours=1)
+    now = await purchases.get(ports, owner(account), purchase.id)
+    assert (now.status, now.payment_id) == ("paid", payment_of(purchase))
+    [state] = await ports.lookups.purchases_of(account.id, None, 10)
+    assert state == now
 
 
 async def test_twenty_deliveries_at_once_over_two_processes_are_one_grant(
-    database_url: str,
+    house: House, ports: Ports
 ) -> None:
-    async with opened(database_url) as house, opened(database_url) as other:
-        account = await house.account()
-        purchase = await started(with_providers(house), account)
-        both = (with_providers(house), with_providers(other))
+    account = await house.account()
+    purchase = await started(ports, account)
+    async with opened(house.url) as other:
+        both = (ports, with_providers(other))
         answers = await asyncio.gather(
             *(told(both[number % 2], paid(purchase)) for number in range(20))
         )
@@ -119,15 +138,15 @@ async def test_twenty_deliveries_at_once_over_two_processes_are_one_grant(
         assert len(await house.store.read(purchase.id)) == 2
 
 
-async def test_one_payment_pays_one_purchase_even_at_the_same_moment(database_url: str) -> None:
+async def test_one_payment_pays_one_purchase_even_at_the_same_moment(
+    house: House, ports: Ports
+) -> None:
     """The shop's mistake, or somebody's trick: two purchases, one payment."""
-    async with opened(database_url) as house:
-        ports = with_providers(house)
-        account = await house.account()
-        several = [await started(ports, account) for _ in range(4)]
-        answers = await asyncio.gather(*(told(ports, paid(each)) for each in several))
-        assert sorted(outcome for [outcome] in answers) == ["counted", *["ignored"] * 3]
-        assert await granted(house, account) == [100_00]
+    account = await house.account()
+    several = [await started(ports, account) for _ in range(4)]
+    answers = await asyncio.gather(*(told(ports, paid(each, "pi_one")) for each in several))
+    assert sorted(outcome for [outcome] in answers) == ["counted", *["ignored"] * 3]
+    assert await granted(house, account) == [100_00]
 
 
 ORDERS: list[Sequence[str]] = [
@@ -140,110 +159,109 @@ ORDERS: list[Sequence[str]] = [
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=" then ".join)
-async def test_out_of_order_ends_the_same(database_url: str, order: Sequence[str]) -> None:
-    async with opened(database_url) as house:
-        ports = with_providers(house)
-        account = await house.account()
-        purchase = await started(ports, account)
-        notices = {
-            "paid": paid(purchase),
-            "failed": PaymentNotice(kind="failed", payment_id="pi_1", reference=purchase.id),
-            "refund 100": refunded(purchase, 1_00),
-            "refund 250": refunded(purchase, 2_50),
-        }
-        await told(ports, *(notices[each] for each in order))
-        now = await purchases.get(ports, owner(account), purchase.id)
-        assert (now.status, now.payment_id) == ("paid", "pi_1")
-        net = sum(
-            each.amount if isinstance(each, CreditGranted) else -each.amount
-            for each in await credit_events(house, account)
-        )
-        assert net == (75_00 if "refund 250" in order else 100_00)
+async def test_out_of_order_ends_the_same(house: House, ports: Ports, order: Sequence[str]) -> None:
+    account = await house.account()
+    purchase = await started(ports, account)
+    notices = {
+        "paid": paid(purchase),
+        "failed": PaymentNotice(
+            kind="failed", payment_id=payment_of(purchase), reference=purchase.id
+        ),
+        "refund 100": refunded(purchase, 1_00),
+        "refund 250": refunded(purchase, 2_50),
+    }
+    await told(ports, *(notices[each] for each in order))
+    now = await purchases.get(ports, owner(account), purchase.id)
+    assert (now.status, now.payment_id) == ("paid", payment_of(purchase))
+    net = sum(
+        each.amount if isinstance(each, CreditGranted) else -each.amount
+        for each in await credit_events(house, account)
+    )
+    assert net == (75_00 if "refund 250" in order else 100_00)
 
 
-async def test_a_full_refund_before_the_payment_leaves_no_credits(database_url: str) -> None:
-    async with opened(database_url) as house:
-        ports = with_providers(house)
-        account = await house.account()
-        purchase = await started(ports, account)
-        outcomes = await told(ports, refunded(purchase, 10_00), paid(purchase), paid(purchase))
-        assert outcomes == ["recorded", "recorded", "duplicate"]
-        assert await granted(house, account) == []
-        assert (await purchases.get(ports, owner(account), purchase.id)).status == "refunded"
+async def test_a_full_refund_before_the_payment_leaves_no_credits(
+    house: House, ports: Ports
+) -> None:
+    account = await house.account()
+    purchase = await started(ports, account)
+    outcomes = await told(ports, refunded(purchase, 10_00), paid(purchase), paid(purchase))
+    assert outcomes == ["recorded", "recorded", "duplicate"]
+    assert await granted(house, account) == []
+    assert (await purchases.get(ports, owner(account), purchase.id)).status == "refunded"
 
 
-async def test_a_refund_without_a_reference_is_found_by_its_payment(database_url: str) -> None:
-    async with opened(database_url) as house:
-        ports = with_providers(house)
-        account = await house.account()
-        other, purchase = await started(ports, account), await started(ports, account)
-        await told(ports, paid(other, "pi_0"), paid(purchase))
-        unnamed = msgspec.structs.replace(refunded(purchase, 10_00), reference=None)
-        stranger = msgspec.structs.replace(unnamed, payment_id="pi_9")
-        assert await told(ports, unnamed, unnamed, stranger) == ["counted", "duplicate", "ignored"]
-        assert (await purchases.get(ports, owner(account), purchase.id)).status == "refunded"
-        assert (await purchases.get(ports, owner(account), other.id)).status == "paid"
+async def test_a_refund_without_a_reference_is_found_by_its_payment(
+    house: House, ports: Ports
+) -> None:
+    account = await house.account()
+    other, purchase = await started(ports, account), await started(ports, account)
+    await told(ports, paid(other), paid(purchase))
+    unnamed = msgspec.structs.replace(refunded(purchase, 10_00), reference=None)
+    stranger = msgspec.structs.replace(unnamed, payment_id="pi_9")
+    assert await told(ports, unnamed, unnamed, stranger) == ["counted", "duplicate", "ignored"]
+    assert (await purchases.get(ports, owner(account), purchase.id)).status == "refunded"
+    assert (await purchases.get(ports, owner(account), other.id)).status == "paid"
 
 
-async def test_what_is_not_ours_is_ignored_and_writes_nothing(database_url: str) -> None:
-    async with opened(database_url) as house:
-        ports = with_providers(house)
-        account = await house.account()
-        purchase = await started(ports, account)
-        with psycopg.connect(database_url) as connection:
-            position = connection.execute("SELECT max(notification_id) FROM decisions").fetchone()
-        nobody = msgspec.structs.replace(paid(purchase), reference=f"pur_{'0' * 26}")
-        key = msgspec.structs.replace(paid(purchase), reference=account.id)
-        strange = msgspec.structs.replace(paid(purchase), reference="'; DROP TABLE")
-        unnamed = msgspec.structs.replace(paid(purchase), reference=None)
-        other = PaymentNotice(kind="other")
-        outcomes = await told(ports, nobody, key, strange, unnamed, other)
-        # Whoever may say things as `test` can't pay for what Stripe is to be paid for.
-        outcomes += await told(ports, paid(purchase), provider="test")
-        assert outcomes == ["ignored"] * 6
-        with psycopg.connect(database_url) as connection:
-            now = connection.execute("SELECT max(notification_id) FROM decisions").fetchone()
-            claims = connection.execute("SELECT FROM claims WHERE kind = 'payment'").fetchall()
-        assert (now, claims) == (position, [])
+def written(house: House) -> object:
+    """How far the log is, and how many payments are claimed."""
+    with psycopg.connect(house.url) as connection:
+        return connection.execute(
+            "SELECT (SELECT max(notification_id) FROM decisions), "
+            "(SELECT count(*) FROM claims WHERE kind = 'payment')"
+        ).fetchone()
+
+
+async def test_what_is_not_ours_is_ignored_and_writes_nothing(house: House, ports: Ports) -> None:
+    account = await house.account()
+    purchase = await started(ports, account)
+    before = written(house)
+    nobody = msgspec.structs.replace(paid(purchase), reference=f"pur_{'0' * 26}")
+    key = msgspec.structs.replace(paid(purchase), reference=account.id)
+    strange = msgspec.structs.replace(paid(purchase), reference="'; DROP TABLE")
+    unnamed = msgspec.structs.replace(paid(purchase), reference=None)
+    other = PaymentNotice(kind="other")
+    outcomes = await told(ports, nobody, key, strange, unnamed, other)
+    # Whoever may say things as `test` can't pay for what Stripe is to be paid for.
+    outcomes += await told(ports, paid(purchase), provider="test")
+    assert outcomes == ["ignored"] * 6
+    assert written(house) == before
 
 
 async def test_an_account_that_is_suspended_gets_what_it_paid_for_and_starts_nothing(
-    database_url: str,
+    house: House, ports: Ports
 ) -> None:
-    async with opened(database_url) as house:
-        ports = with_providers(house)
-        account = await house.account()
-        purchase = await started(ports, account)
-        await accounts.suspend(ports, context(), account.id, None)
-        assert await told(ports, paid(purchase)) == ["counted"]
-        with pytest.raises(AccountNotActive):
-            await started(ports, account)
+    account = await house.account()
+    purchase = await started(ports, account)
+    await accounts.suspend(ports, context(), account.id, None)
+    assert await told(ports, paid(purchase)) == ["counted"]
+    with pytest.raises(AccountNotActive):
+        await started(ports, account)
 
 
-async def test_a_purchase_is_only_its_owners_and_the_staffs(database_url: str) -> None:
-    async with opened(database_url) as house:
-        ports = with_providers(house)
-        account, stranger = await house.account(), await house.account()
-        purchase = await started(ports, account)
-        assert await purchases.get(ports, context().principal, purchase.id) == purchase
-        for someone, purchase_id in ((stranger, purchase.id), (account, account.id)):
-            with pytest.raises(NotFound):
-                await purchases.get(ports, owner(someone), purchase_id)
-        assert await ports.lookups.purchases_of(stranger.id, None, 10) == []
+async def test_a_purchase_is_only_its_owners_and_the_staffs(house: House, ports: Ports) -> None:
+    account, stranger = await house.account(), await house.account()
+    purchase = await started(ports, account)
+    assert await purchases.get(ports, context().principal, purchase.id) == purchase
+    for someone, purchase_id in ((stranger, purchase.id), (account, account.id)):
+        with pytest.raises(NotFound):
+            await purchases.get(ports, owner(someone), purchase_id)
+    assert await ports.lookups.purchases_of(stranger.id, None, 10) == []
 
 
-async def test_only_what_is_on_offer_can_be_bought_from_who_is_set_up(database_url: str) -> None:
-    async with opened(database_url) as house:
-        ports = with_providers(house)
-        account = await house.account()
-        by: Context = context(owner(account))
-        with pytest.raises(UnknownPackage):
-            await purchases.start(ports, by, "huge", "stripe")
-        for name in ("paypal", "", None):
-            with pytest.raises(UnknownProvider):
-                await purchases.start(ports, by, "small", name)
-        one = msgspec.structs.replace(ports, payments={"test": BOTH["test"]})
-        purchase, _ = await purchases.start(one, by, "small", None)
-        assert purchase.provider == "test"
+async def test_only_what_is_on_offer_can_be_bought_from_who_is_set_up(
+    house: House, ports: Ports
+) -> None:
+    account = await house.account()
+    by: Context = context(owner(account))
+    with pytest.raises(UnknownPackage):
+        await purchases.start(ports, by, "huge", "stripe")
+    for name in ("paypal", "", None):
         with pytest.raises(UnknownProvider):
-            await purchases.start(house.ports, by, "small", None)
+            await purchases.start(ports, by, "small", name)
+    one = msgspec.structs.replace(ports, payments={"test": BOTH["test"]})
+    purchase, _ = await purchases.start(one, by, "small", None)
+    assert purchase.provider == "test"
+    with pytest.raises(UnknownProvider):
+        await purchases.start(house.ports, by, "small", None)

@@ -62,7 +62,7 @@ def after(
     state = state or a_purchase()
     happened: list[Event] = []
     for notice in notices:
-        events = purchases.settle(state, notice)
+        events = purchases.settle(state, notice, AT)
         happened += events
         state = fold(state, events)
     return state, happened
@@ -76,7 +76,9 @@ def net(events: Sequence[Event]) -> int:
 
 def test_a_payment_of_the_price_counts() -> None:
     state, events = after([paid()])
-    assert events == [PurchasePaid(payment_id="pi_1", amount_minor=PRICE, credits=CREDITS)]
+    assert events == [
+        PurchasePaid(payment_id="pi_1", amount_minor=PRICE, credits=CREDITS, paid_at=AT)
+    ]
     assert (state.status, state.paid_at, state.payment_id) == ("paid", AT, "pi_1")
 
 

@@ -49,6 +49,8 @@ def usage(seed: int, count: int, log: str = LOG) -> list[Message]:
             "code": [draw.choice(("VALID", "USAGE_EXCEEDED", "NOT_FOUND")) for _ in rows],
             "cost": [draw.randint(0, 3) for _ in rows],
             "labels": {},
+            "operations": {},
+            "credits": {},
         }
         event = ("usage.counted.v1", "tollhouse.usage", "usage_stream", data)
         messages.append(_message(f"{log}u", position, before, *event))

@@ -19,7 +19,14 @@ from domain.accounts import (
     PlanChangeScheduled,
     RoleGranted,
 )
-from domain.allowances import AllowanceLifted, AllowanceSet, Quota, RateLimit
+from domain.allowances import (
+    AllAllowancesReset,
+    AllowanceLifted,
+    AllowanceReset,
+    AllowanceSet,
+    Quota,
+    RateLimit,
+)
 from domain.api_keys import (
     ApiKeyExpirySet,
     ApiKeyImported,
@@ -203,6 +210,14 @@ EXAMPLES: list[Event] = [
         rule_no=3,
     ),
     AllowanceLifted(),
+    AllowanceReset(
+        allowance_id="alw_00000000000000000000000004",
+        owner_id="key_00000000000000000000000003",
+        account_id="acct_00000000000000000000000001",
+        scope="own",
+        reset_at_us=1_790_000_000_000_000,
+    ),
+    AllAllowancesReset(reset_at_us=1_790_000_000_000_000),
     PurchaseStarted(
         purchase_id="pur_00000000000000000000000005",
         account_id="acct_00000000000000000000000001",
@@ -214,7 +229,7 @@ EXAMPLES: list[Event] = [
         provider="stripe",
         expires_after_days=365,
     ),
-    PurchasePaid(payment_id="pi_1", amount_minor=10_00, credits=100_00),
+    PurchasePaid(payment_id="pi_1", amount_minor=10_00, credits=100_00, paid_at=AT),
     PurchaseFailed(payment_id="pi_1", reason="card_declined"),
     PurchasePaidAgain(payment_id="pi_2", amount_minor=10_00),
     PurchaseRefunded(payment_id="pi_1", amount_minor=10_00, refunded_minor=2_50, credits=25_00),

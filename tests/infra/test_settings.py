@@ -31,6 +31,7 @@ def test_nothing_set_gives_the_shipped_defaults() -> None:
     assert settings.database_url is None
     assert settings.require_verified_email is False
     assert settings.log_format == "console"
+    assert (settings.rate_limit_per_minute, settings.rate_limit_storage) == (60, "memory")
 
 
 def test_production_defaults_are_the_strict_ones() -> None:
@@ -65,6 +66,9 @@ def test_environment_wins_over_file_over_dotenv_over_default(tmp_path: Path) -> 
         ("NATS_URL", "hunter2", "nats://"),
         ("PUBLIC_URL", "example.com", "https://"),
         ("TRUSTED_PROXIES", "10.0.0.0/8, nonsense", "10.0.0.0/8"),
+        ("RATE_LIMIT_PER_MINUTE", "-1", "0 (no limit)"),
+        ("RATE_LIMIT_STORAGE", "memcached://hunter2@h", "redis://"),
+        ("RATE_LIMIT_STORAGE", "redis:///hunter2", "redis://"),
         ("KEY_PREFIX", "Th-", "a-z"),
         ("ADMIN_EMAIL", "nobody", "an email address"),
         ("ADMIN_PASSWORD", "hunter2", "ADMIN_EMAIL"),
@@ -138,6 +142,7 @@ def test_no_way_to_print_settings_shows_a_secret() -> None:
             TOLLHOUSE_ADMIN_PASSWORD="hunter2-hunter2",
             TOLLHOUSE_SERVICE_KEY="hunter2" * 6,
             TOLLHOUSE_DATABASE_URL="postgresql://u:hunter2@h/d",
+            TOLLHOUSE_RATE_LIMIT_STORAGE="valkeys://:hunter2@h:6379/0",
             TOLLHOUSE_NATS_URL="nats://u:hunter2@h",
         ),
         None,

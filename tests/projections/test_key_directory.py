@@ -16,13 +16,14 @@ from domain.allowances import AllowanceLifted, AllowanceSet, Quota
 from domain.api_keys import AmendApiKey, ApiKeyPaused, ApiKeyRevoked
 from domain.event import Event, Recorded
 from domain.plans import SHIPPED, stream
-from domain.verification import judge
+from domain.verification import Presented, judge
 from infra.postgres.states import load_states
 from projections.key_directory import KeyDirectory
 from tests.application.house import House, context, opened, owner, states
 from tests.factories import DIGESTS, an_issued, metadata, registered
 
 pytestmark = pytest.mark.anyio
+ASKED = Presented()
 
 
 def a_directory() -> KeyDirectory:
@@ -58,10 +59,10 @@ def test_key_is_found_by_its_digest_until_it_is_revoked_and_then_known_as_such()
     found = directory.find(DIGESTS.candidates("a secret"))
     assert found is not None
     assert directory.find(DIGESTS.candidates("another")) is None
-    assert judge(found, directory.account("acct_1"), None, 0.0) == "VALID"
+    assert judge(found, directory.account("acct_1"), ASKED, 0.0) == "VALID"
     directory = given(ACCOUNT, KEY, ("key_1", ApiKeyRevoked()))
     found = directory.find(DIGESTS.candidates("a secret"))
-    assert judge(found, directory.account("acct_1"), None, 0.0) == "REVOKED"
+    assert judge(found, directory.account("acct_1"), ASKED, 0.0) == "REVOKED"
 
 
 def test_rules_are_held_by_their_owner_until_they_are_lifted() -> None:
@@ -99,7 +100,7 @@ def test_unreadable_event_of_an_account_closes_it_to_all_of_its_keys() -> None:
     directory = given(ACCOUNT, KEY)
     directory.apply(unreadable(3, "account.registered.v7", "acct_1"))
     found = directory.find(DIGESTS.candidates("a secret"))
-    assert judge(found, directory.account("acct_1"), None, 0.0) == "NOT_FOUND"
+    assert judge(found, directory.account("acct_1"), ASKED, 0.0) == "NOT_FOUND"
 
 
 def test_event_that_can_t_be_applied_closes_its_stream() -> None:
@@ -209,13 +210,13 @@ async def test_what_is_followed_equals_a_replay_and_the_states_of_the_commands(
 ) -> None:
     async with opened(database_url) as house:
         before = a_directory()
-        before.start_at(await load_states(database_url, before.keep))
+        before.start_at(await load_states(database_url, before))
         await lived_in(house)
         middle = a_directory()
-        middle.start_at(await load_states(database_url, middle.keep))
+        middle.start_at(await load_states(database_url, middle))
         await lived_in(house)
         loaded = a_directory()
-        loaded.start_at(await load_states(database_url, loaded.keep))
+        loaded.start_at(await load_states(database_url, loaded))
         end = house.directory.position
         replayed = a_directory()
         for directory in (replayed, before, middle):
@@ -247,7 +248,7 @@ async def test_large_states_load_over_many_chunks(database_url: str) -> None:
             (state, issued[0].key.id),
         )
     directory = a_directory()
-    await load_states(database_url, directory.keep)
+    await load_states(database_url, directory)
     assert directory.size() == {"keys": 3, "accounts": 1}
     assert all(directory.find(DIGESTS.candidates(each.secret)) for each in issued)
 
@@ -263,10 +264,10 @@ async def test_key_revoked_in_one_process_is_refused_by_another_within_a_second(
         assert other.directory.find(digests) is not None
         await api_keys.revoke(one.ports, context(owner(account)), issued.key.id)
         revoked_at = time.monotonic()
-        while judge(other.directory.find(digests), account, None, 0.0) != "REVOKED":
+        while judge(other.directory.find(digests), account, ASKED, 0.0) != "REVOKED":
             assert time.monotonic() - revoked_at < 1.0
             await asyncio.sleep(0.002)
-        own = judge(one.directory.find(digests), account, None, 0.0)
+        own = judge(one.directory.find(digests), account, ASKED, 0.0)
         assert own == "REVOKED"  # whoever did it sees it at once
 
 
@@ -274,7 +275,7 @@ def test_a_rule_that_cannot_be_read_refuses_its_account_instead_of_letting_it_th
     directory = given(ACCOUNT, KEY)
     directory.apply(Unreadable(3, "alw_1", 1, "allowance.set.v9", "from the future", "acct_1"))
     found = directory.find(DIGESTS.candidates("a secret"))
-    assert judge(found, directory.account("acct_1"), None, 0.0) == "NOT_FOUND"
+    assert judge(found, directory.account("acct_1"), ASKED, 0.0) == "NOT_FOUND"
 
 
 async def test_a_stream_closed_by_an_unreadable_event_stays_closed_after_a_restart(
@@ -289,6 +290,6 @@ async def test_a_stream_closed_by_an_unreadable_event_stays_closed_after_a_resta
                 (issued.key.id, "api_key.frobbed.v1", b'{"event":{},"metadata":{}}'),
             )
         restarted = a_directory()
-        await load_states(database_url, restarted.keep, restarted.distrust)
+        await load_states(database_url, restarted)
         assert restarted.find(DIGESTS.candidates(issued.secret)) is None
         assert restarted.closed() == {issued.key.id}

@@ -82,6 +82,8 @@ def test_usage_is_published_in_columns() -> None:
         "code": ["VALID", "NOT_FOUND", "VALID"],
         "cost": [1, 0, 2],
         "labels": {"0": {"tags": ["a"]}, "2": {"model": "m"}},
+        "operations": {},
+        "credits": {},
     }
 
 
@@ -94,6 +96,21 @@ def test_row_that_nobody_was_told_of_is_left_out_and_a_refused_one_says_so() -> 
     assert data["key"] == data["account"] == [-1, 0]
     assert data["cost"] == [0, 2]
     assert data["labels"] == {"2": {"model": "m"}}
+
+
+def test_what_was_spent_is_told_of_who_was_told() -> None:
+    event = counted(
+        takes=[0, 1, 250, 2, 1, 100],
+        counters=[7],
+        kinds=[2],
+        operations={"0": "ai", "2": "post"},
+        refused=[2],
+        refused_by=[1],
+    )
+    data = msgspec.json.decode(message(recorded(event), "log1u").body)["data"]
+    assert data["operations"] == {"0": "ai", "2": "post"}
+    assert data["credits"] == {"0": 250}
+    assert data["code"][2] == "CREDITS_EXHAUSTED"
 
 
 def test_no_event_has_a_field_whose_order_may_differ_between_processes() -> None:
