@@ -41,6 +41,18 @@ from domain.api_keys import (
     ApiKeyRolesSet,
     ApiKeyRotated,
 )
+from domain.credit_events import (
+    CreditBegun,
+    CreditCaptured,
+    CreditDrawn,
+    CreditExpired,
+    CreditGranted,
+    CreditHeld,
+    CreditReleased,
+    CreditSpent,
+    CreditWithdrawn,
+    Part,
+)
 from domain.event import Event, Metadata, Recorded
 from domain.plans import Entitlements, PlanChanged, PlanPublished, PlanRetired
 from domain.purchases import (

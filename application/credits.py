@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Literal
 
 import msgspec
 
@@ -74,7 +75,7 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
 
     hold_id: str
     account_id: str
-    status: str
+    status: Literal["held", "captured", "released"]
     amount: int
     captured: int
     expires_at_us: int
@@ -306,7 +307,9 @@ async def _end(ports: Ports, context: Context, row: HoldRow, act: Act[Held]) -> 
         raise
 
 
-def _ended(entries: Entries, row: HoldRow, status: str, captured: int) -> Held:
+def _ended(
+    entries: Entries, row: HoldRow, status: Literal["captured", "released"], captured: int
+) -> Held:
     return Held(
         hold_id=row.hold_id,
         account_id=row.account_id,

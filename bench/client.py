@@ -25,9 +25,14 @@ class Verifying:
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
-    async def verify(self, key: str, cost: int = 1, min_position: str = "") -> Reply:
+    async def verify(
+        self, key: str, cost: int = 1, min_position: str = "", operation: str = ""
+    ) -> Reply:
         """Ask about this key. Raises OSError, EOFError or TimeoutError when nobody answers."""
-        body = json.dumps({"key": key, "cost": cost}).encode()
+        asked: dict[str, str | int] = {"key": key, "cost": cost}
+        if operation:
+            asked["operation"] = operation
+        body = json.dumps(asked).encode()
         head = [
             "POST /v1/keys/verify HTTP/1.1",
             "Host: localhost",

@@ -10,6 +10,7 @@ from api import asyncapi
 from api.http.analytics import AnalyticsController
 from api.http.api_keys import ApiKeyController
 from api.http.auth import AuthController
+from api.http.credits import CreditController
 from api.http.dependencies import dependencies
 from api.http.door import Door
 from api.http.error_pages import ERROR_ROUTES
@@ -40,6 +41,7 @@ CONTROLLERS = [
     QuotaController,
     AnalyticsController,
     PurchaseController,
+    CreditController,
 ]
 
 

@@ -7,6 +7,7 @@ be added, never renamed, and its status never changes.
 
 from api.http.analytics_codes import ANALYTICS
 from api.http.code import Code
+from api.http.credit_codes import CREDITS
 from api.http.purchase_codes import PURCHASES
 
 _ALL = (
@@ -314,6 +315,7 @@ _ALL = (
         "The plan `enterprise` is given by the operator only.",
         "plan",
     ),
+    *CREDITS,
     *PURCHASES,
     # Consistency and repetition
     Code(

@@ -23,6 +23,7 @@ from litestar.types import ExceptionHandlersMap, Send
 from api.http.codes import CODES
 from application import errors as application
 from domain import errors as domain
+from domain.credit_amounts import decimal
 
 MEDIA_TYPE = "application/problem+json"
 MOST_FAULTS = 50
@@ -184,6 +185,15 @@ def _judge_domain(exc: domain.DomainError) -> HttpProblem:
                 hint=f"It prices: {known}.",
                 param="operation",
             )
+        case domain.InvalidAmount():
+            return HttpProblem("INVALID_AMOUNT", f"{exc.param}: {exc.reason}.", param=exc.param)
+        case domain.CreditsExhausted():
+            needed, available = decimal(exc.needed), decimal(exc.available)
+            detail = f"This takes {needed} credits, and {available} are available."
+            return HttpProblem("CREDITS_EXHAUSTED", detail)
+        case domain.HoldEnded():
+            code = f"HOLD_{exc.status.upper()}"
+            return HttpProblem(code, CODES[code].example)
         case domain.PlanNotOffered():
             detail = f"The plan `{exc.name}` takes no new accounts."
             return HttpProblem("PLAN_RETIRED", detail, param="plan")

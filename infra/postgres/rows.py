@@ -65,15 +65,15 @@ STATEMENTS: dict[type[Row], str] = {
 
 # The state twice: as it is, and packed for the key directory (0010_directory.sql). The trigger
 # that voids a packed state sees that this one is of the same version.
-_PACKED_STATE = (
-    "WITH packed AS (INSERT INTO packed_states AS p "
+_INTO_PACKED = (
+    "INSERT INTO packed_states AS p "
     "(part, stream_id, noun, version, id, digest, previous, algorithms, body) VALUES "
     "(%(part)s, %(stream_id)s, %(noun)s, %(version)s, %(packed_id)s, %(digest)s, %(previous)s, "
     "%(algorithms)s, %(body)s) ON CONFLICT (part, stream_id) DO UPDATE SET "
     "version = excluded.version, id = excluded.id, digest = excluded.digest, "
-    "previous = excluded.previous, algorithms = excluded.algorithms, body = excluded.body) "
-    f"{STATEMENTS[StateRow]}"
+    "previous = excluded.previous, algorithms = excluded.algorithms, body = excluded.body"
 )
+_PACKED_STATE = f"WITH packed AS ({_INTO_PACKED}) {STATEMENTS[StateRow]}"
 
 
 def statement(row: Row) -> tuple[str, dict[str, Any]]:

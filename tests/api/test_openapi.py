@@ -13,6 +13,7 @@ from api.http.api_key_shapes import AmendRequest, IssueRequest, RevokeRequest
 from api.http.auth_shapes import LoginRequest, RegisterRequest
 from api.http.codes import CODES
 from api.http.key_lineage_shapes import ImportRequest, LeakRequest, RotateRequest
+from api.http.purchase_shapes import NoticeRequest, PurchaseRequest
 from api.verification import VerifyRequest
 from tests.api.conftest import People
 
@@ -40,6 +41,11 @@ ROUTES = {
     ("get", "/v1/quotas"),
     ("post", "/v1/analytics/query"),
     ("get", "/v1/analytics/usage"),
+    ("get", "/v1/credits/packages"),
+    ("post", "/v1/credits/purchases"),
+    ("get", "/v1/credits/purchases"),
+    ("get", "/v1/credits/purchases/{purchase_id}"),
+    ("post", "/v1/payments/webhook/{provider}"),
     ("get", "/health/live"),
     ("get", "/health/ready"),
     ("get", "/health"),
@@ -55,6 +61,8 @@ BODIES: dict[str, type[msgspec.Struct]] = {
     "import_keys": ImportRequest,
     "verify_key": VerifyRequest,
     "query_lake": QueryRequest,
+    "start_purchase": PurchaseRequest,
+    "payment_webhook": NoticeRequest,
 }
 
 
@@ -123,6 +131,8 @@ async def test_examples_of_answers_have_the_shape_of_answers(
         ("/v1/plans", {}),
         ("/v1/plans/current", headers),
         ("/v1/quotas", headers),
+        ("/v1/credits/packages", {}),
+        ("/v1/credits/purchases", headers),
         ("/v1/keys/whoami", mine),
         ("/health", {}),
         ("/health/ready", {}),

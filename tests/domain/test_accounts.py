@@ -1,6 +1,6 @@
 """Accounts: given these events, when this is decided, then these facts follow."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -13,13 +13,17 @@ from domain.accounts import (
     AccountSuspended,
     EmailVerified,
     PlanAssigned,
+    PlanChangeCancelled,
+    PlanChangeScheduled,
     Profile,
     RoleGranted,
 )
 from domain.errors import InvalidCommand
-from domain.event import personal_fields
+from domain.event import Event, personal_fields
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
+DUE = datetime(2026, 4, 1, tzinfo=UTC)
+SCHEDULED = PlanChangeScheduled(plan="free", due_at=DUE)
 REGISTERED = AccountRegistered(account_id="acct_1", username="ada", email="ada@example.org")
 
 
@@ -112,5 +116,44 @@ def test_folding_changes_only_what_the_event_says() -> None:
         actor_type="user",
         registered_at=AT,
         plan="pro",
+        plan_no=1,
         email_verified=True,
     )
+
+
+def test_a_plan_assigned_ends_what_was_scheduled_and_is_counted() -> None:
+    scheduled = given(REGISTERED, PlanAssigned(plan="pro"), SCHEDULED)
+    assert (scheduled.plan, scheduled.plan_no) == ("pro", 1)
+    assert (scheduled.next_plan, scheduled.next_plan_at) == ("free", DUE.timestamp())
+    assigned = accounts.evolve(scheduled, PlanAssigned(plan="team"), AT)
+    assert (assigned.plan, assigned.plan_no) == ("team", 2)
+    assert (assigned.next_plan, assigned.next_plan_at) == (None, None)
+
+
+def test_the_plan_that_the_account_is_on_only_takes_back_what_was_scheduled() -> None:
+    account = given(REGISTERED, PlanAssigned(plan="pro"))
+    assert accounts.assign_plan(account, "pro") == []
+    assert accounts.schedule_plan(account, "pro", DUE) == []
+    assert accounts.cancel_plan_change(account) == []
+    scheduled = accounts.evolve(account, SCHEDULED, AT)
+    cancelled: list[Event] = [PlanChangeCancelled()]
+    assert accounts.assign_plan(scheduled, "pro") == cancelled
+    assert accounts.schedule_plan(scheduled, "pro", DUE) == cancelled
+    assert accounts.cancel_plan_change(scheduled) == cancelled
+    assert accounts.evolve(scheduled, PlanChangeCancelled(), AT) == account
+
+
+def test_scheduling_the_same_twice_is_once_and_another_replaces_it() -> None:
+    scheduled = given(REGISTERED, PlanAssigned(plan="pro"), SCHEDULED)
+    assert accounts.schedule_plan(scheduled, "free", DUE) == []
+    assert accounts.schedule_plan(scheduled, "team", DUE) == [
+        PlanChangeScheduled(plan="team", due_at=DUE)
+    ]
+
+
+def test_a_scheduled_change_is_carried_out_when_it_is_due_and_not_before() -> None:
+    scheduled = given(REGISTERED, PlanAssigned(plan="pro"), SCHEDULED)
+    assert accounts.renew_plan(scheduled, DUE - timedelta(microseconds=1)) == []
+    assert accounts.renew_plan(scheduled, DUE) == [PlanAssigned(plan="free")]
+    renewed = accounts.evolve(scheduled, PlanAssigned(plan="free"), DUE)
+    assert accounts.renew_plan(renewed, DUE + timedelta(days=40)) == []

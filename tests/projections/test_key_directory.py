@@ -225,7 +225,7 @@ async def test_what_is_followed_equals_a_replay_and_the_states_of_the_commands(
             following.cancel()
             await asyncio.wait([following])
         wanted = states(house.directory)
-        assert len(wanted) == 4 + 2 * (2 + 3 + 2 + 3)
+        assert len(wanted) == 4 + 2 * (2 + 3 + 3)  # plans, accounts, keys, rules of keys
         for directory in (replayed, before, middle, loaded):
             assert directory.position == end
             assert states(directory) == wanted

@@ -42,6 +42,7 @@ def flushes(draw: st.DrawFn) -> VerificationsCounted:
         optional={"tags": st.lists(TEXT, min_size=1, max_size=3), "model": TEXT, "resource": TEXT},
     )
     labelled = draw(st.sets(st.integers(0, rows - 1))) if rows else set()
+    priced = draw(st.sets(st.integers(0, rows - 1))) if rows else set()
     return VerificationsCounted(
         instance="test",
         at_us=column(st.integers(0, 4_000_000_000_000_000)),
@@ -52,8 +53,10 @@ def flushes(draw: st.DrawFn) -> VerificationsCounted:
         account=column(st.integers(-1, len(accounts) - 1)),
         code=column(st.sampled_from(CODES)),
         cost=column(st.integers(0, 2**53)),
-        takes=[],
-        counters=[],
+        takes=[number for row in sorted(priced) for number in (row, 2, row * 50)],
+        counters=[7, 8],
+        kinds=[0, 2],
+        operations={str(row): draw(TEXT.filter(bool)) for row in priced},
         labels={str(row): draw(labels) for row in labelled},
         refused=refused,
         refused_by=[draw(st.sampled_from([-1, 1, 2])) for _ in refused],
@@ -104,6 +107,10 @@ def expected(each: Recorded) -> list[dict[str, Any]]:
                 "tags": labels.get("tags"),
                 "resource": labels.get("resource") or None,
                 "model": labels.get("model") or None,
+                "operation": event.operations.get(str(row)),
+                "credits": row * 50
+                if str(row) in event.operations and row not in event.refused
+                else None,
                 "judged_at": max(run for run in event.judged_at if run[0] <= row)[1],
                 "position": each.position,
                 "row": row,

@@ -27,6 +27,7 @@ def recorded(event: Event, **metadata: Any) -> Recorded:
 
 def counted(**columns: Any) -> VerificationsCounted:
     return VerificationsCounted(
+        **{"takes": [], "counters": [], **columns},
         instance="i",
         at_us=[10, 11, 12],
         judged_at=[(0, 1)],
@@ -36,10 +37,7 @@ def counted(**columns: Any) -> VerificationsCounted:
         account=[0, -1, 0],
         code=["VALID", "NOT_FOUND", "VALID"],
         cost=[1, 0, 2],
-        takes=[],
-        counters=[],
         labels={"0": {"tags": ["a"]}, "2": {"model": "m"}},
-        **columns,
     )
 
 

@@ -1,0 +1,225 @@
+"""Credits: what an account has, what happened to it; grants, holds and spending by others."""
+
+from base64 import urlsafe_b64decode
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Controller, Request, Response, get, post
+from litestar.datastructures import State
+from litestar.params import FromPath, JSONBody, QueryParameter
+
+from api.http import positions
+from api.http.answers import answer, in_utc, shown
+from api.http.credit_operations import (
+    CAPTURE,
+    CHECK,
+    COSTS,
+    CREDITS,
+    GRANT,
+    HISTORY,
+    HOLD,
+    RELEASE,
+    SPEND,
+)
+from api.http.credit_shapes import (
+    CaptureRequest,
+    CheckRequest,
+    CreditHistoryPage,
+    GrantRequest,
+    HoldRequest,
+    SpendRequest,
+    check_answer,
+    costs_answer,
+    credits_answer,
+    entry_answers,
+    grant_answer,
+    hold_answer,
+    spend_answer,
+)
+from api.http.dependencies import Caller, TheCommands, ThePorts
+from api.http.paging import DEFAULT_LIMIT, Cursor, Limit, cursor_after
+from api.http.problems import HttpProblem
+from api.http.strict_json import decode
+from application import credit_balances, credits
+from application.credit_balances import AsOf
+from application.deciding import Principal
+from application.ports import Ports
+from domain.credit_amounts import hundredths
+from domain.errors import NotFound
+from domain.ids import is_id
+
+AccountId = Annotated[str | None, QueryParameter(max_length=40)]
+AsOfText = Annotated[str | None, QueryParameter(max_length=60)]
+
+
+class CreditController(Controller):
+    """Owners look; staff and services that may spend do the rest."""
+
+    @get("/v1/credits", opt={"operation": CREDITS})
+    async def get_credits(
+        self,
+        actor: Caller,
+        ports: ThePorts,
+        account_id: AccountId = None,
+        as_of: AsOfText = None,
+    ) -> Response[bytes]:
+        """Now, or then."""
+        wanted = _seen(actor, account_id)
+        then = None if as_of is None else moment_of(ports, as_of)
+        return shown(credits_answer(await credit_balances.balance(ports, wanted, then)))
+
+    @get("/v1/credits/history", opt={"operation": HISTORY})
+    async def credit_history(
+        self,
+        request: Request[Any, Any, State],
+        actor: Caller,
+        ports: ThePorts,
+        account_id: AccountId = None,
+        as_of: AsOfText = None,
+        limit: Limit = DEFAULT_LIMIT,
+        cursor: Cursor = None,
+    ) -> Response[bytes]:
+        """A page of entries."""
+        wanted = _seen(actor, account_id)
+        then = None if as_of is None else moment_of(ports, as_of)
+        seen = request.headers.get(positions.MIN_POSITION)
+        entries = await credit_balances.history(
+            ports,
+            wanted,
+            _entry_before(cursor),
+            limit + 1,
+            as_of=then,
+            at_least=None if seen is None else positions.position_of(ports.store.log_id, seen),
+        )
+        page = entries[:limit]
+        following = cursor_after(str(page[-1].entry_no)) if len(entries) > limit else None
+        return shown(CreditHistoryPage(entry_answers(page), following))
+
+    @post("/v1/credits/check", opt={"operation": CHECK}, status_code=200)
+    async def check_credits(
+        self, data: JSONBody[CheckRequest], actor: Caller, ports: ThePorts
+    ) -> Response[bytes]:
+        """Spends nothing."""
+        wanted = _seen(actor, data.account_id)
+        return shown(check_answer(await credit_balances.check(ports, wanted, data.price())))
+
+    @get("/v1/credits/costs", opt={"operation": COSTS})
+    async def credit_costs(
+        self, actor: Caller, ports: ThePorts, account_id: AccountId = None
+    ) -> Response[bytes]:
+        """By the account's plan."""
+        wanted = _seen(actor, account_id)
+        return shown(costs_answer(await credit_balances.costs(ports, wanted)))
+
+    @post("/v1/credits/grants", opt={"operation": GRANT})
+    async def grant_credits(
+        self, data: JSONBody[GrantRequest], actor: Caller, ports: ThePorts, commands: TheCommands
+    ) -> Response[bytes]:
+        """On top of what is there."""
+        credits.may_spend(actor)
+        account_id, command = _known(data.account_id), data.command()
+        return await commands.answer_once(
+            actor,
+            lambda context: credits.grant(ports, context, account_id, command, reason=data.reason),
+            lambda granted: answer(201, grant_answer(granted)),
+        )
+
+    @post("/v1/credits/spend", opt={"operation": SPEND}, status_code=200)
+    async def spend_credits(
+        self, data: JSONBody[SpendRequest], actor: Caller, ports: ThePorts, commands: TheCommands
+    ) -> Response[bytes]:
+        """At once."""
+        credits.may_spend(actor)
+        account_id, price = _known(data.account_id), data.price()
+        return await commands.answer_once(
+            actor,
+            lambda context: credits.spend(ports, context, account_id, price),
+            lambda spent: answer(200, spend_answer(spent)),
+        )
+
+    @post("/v1/credits/holds", opt={"operation": HOLD})
+    async def hold_credits(
+        self, data: JSONBody[HoldRequest], actor: Caller, ports: ThePorts, commands: TheCommands
+    ) -> Response[bytes]:
+        """For a while."""
+        credits.may_spend(actor)
+        account_id, price = _known(data.account_id), data.price()
+        return await commands.answer_once(
+            actor,
+            lambda context: credits.hold(ports, context, account_id, price, data.expires_in),
+            lambda held: answer(201, hold_answer(held)),
+        )
+
+    @post("/v1/credits/holds/{hold_id:str}/capture", opt={"operation": CAPTURE}, status_code=200)
+    async def capture_hold(
+        self,
+        hold_id: FromPath[str],
+        request: Request[Any, Any, State],
+        actor: Caller,
+        ports: ThePorts,
+        commands: TheCommands,
+    ) -> Response[bytes]:
+        """Without a body, all of it."""
+        credits.may_spend(actor)
+        body = await request.body()
+        data = decode(body, CaptureRequest) if body else CaptureRequest()
+        amount = None if data.amount is None else hundredths(data.amount)
+        return await commands.answer_once(
+            actor,
+            lambda context: credits.capture(ports, context, hold_id, amount),
+            lambda held: answer(200, hold_answer(held)),
+        )
+
+    @post("/v1/credits/holds/{hold_id:str}/release", opt={"operation": RELEASE}, status_code=200)
+    async def release_hold(
+        self, hold_id: FromPath[str], actor: Caller, ports: ThePorts, commands: TheCommands
+    ) -> Response[bytes]:
+        """All of it."""
+        return await commands.answer_once(
+            actor,
+            lambda context: credits.release(ports, context, hold_id),
+            lambda held: answer(200, hold_answer(held)),
+        )
+
+
+def moment_of(ports: Ports, text: str) -> AsOf:
+    """An instant, or a position of our log. HttpProblem for what is neither, ForeignLog."""
+    try:
+        # A plus in a query that nobody escaped is a space by now.
+        return in_utc(msgspec.convert(text.replace(" ", "+"), datetime, strict=False), "as_of")
+    except msgspec.ValidationError:
+        pass
+    log, _, number = text.partition(":")
+    if log and number.isascii() and number.isdigit():
+        return positions.position_of(ports.store.log_id, text)
+    detail = "An instant such as 2030-01-31T00:00:00Z, or a position as answers give it."
+    raise HttpProblem("INVALID_REQUEST", detail, param="as_of")
+
+
+def _seen(actor: Principal, account_id: str | None) -> str:
+    wanted = actor.account_id if account_id is None else account_id
+    if wanted is None:
+        detail = "Say whose: you have no account of your own."
+        raise HttpProblem("INVALID_REQUEST", detail, param="account_id")
+    credit_balances.may_see(actor, wanted)
+    return _known(wanted)
+
+
+def _known(account_id: str) -> str:
+    if not is_id("acct", account_id):
+        raise NotFound("account", account_id)
+    return account_id
+
+
+def _entry_before(cursor: str | None) -> int | None:
+    if cursor is None:
+        return None
+    try:
+        number = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+    except ValueError:
+        number = ""
+    if not number.isdigit() or len(number) > 18:
+        detail = "A cursor is the `next_cursor` of the page before, unchanged."
+        raise HttpProblem("INVALID_REQUEST", detail, param="cursor")
+    return int(number)
