@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import socket
 
-    from application.ports import Found, Ports
+    from application.ports import Analytics, Found, Ports
     from application.verification import Verifier
     from infra.analytics.local import LocalLake
     from infra.followers import Log
@@ -374,25 +374,22 @@ class Wiring:
         return settings.public_url or running(settings.data_dir)["http_url"]
 
     def signed_test_notice(self, body: bytes) -> dict[str, str]:
-        """The headers of a payment webhook of the provider `test`. UnknownProvider where that
-        is not: outside development."""
-        from datetime import UTC, datetime
+        from infra.payments import signed_test_notice
 
-        from domain.errors import UnknownProvider
-        from infra.payments import providers
-        from infra.payments.trial import Trial
-
-        known = providers(load_settings())
-        match known.get("test"):
-            case Trial() as trial:
-                return trial.signed(body, datetime.now(UTC))
-        raise UnknownProvider("test", tuple(known))
+        return signed_test_notice(load_settings(), body)
 
     def lake(self) -> LocalLake:
         from infra.analytics.access import lake_access
         from infra.analytics.local import LocalLake
 
         return LocalLake(*lake_access(load_settings()))
+
+    def analytics(self) -> Analytics:
+        from infra.analytics.access import lake_access
+        from infra.analytics.queries import SandboxedQueries
+
+        lake = lake_access(load_settings())
+        return SandboxedQueries(lake.snapshot, lake.root, s3=lake.s3)
 
     def version(self) -> str:
         return VERSION

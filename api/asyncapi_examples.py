@@ -6,6 +6,7 @@ consumer receives.
 
 from datetime import UTC, datetime, timedelta
 
+from api.asyncapi_credit_examples import credit_events
 from domain.accounts import (
     AccountRegistered,
     AccountReinstated,
@@ -41,18 +42,6 @@ from domain.api_keys import (
     ApiKeyRolesSet,
     ApiKeyRotated,
 )
-from domain.credit_events import (
-    CreditBegun,
-    CreditCaptured,
-    CreditDrawn,
-    CreditExpired,
-    CreditGranted,
-    CreditHeld,
-    CreditReleased,
-    CreditSpent,
-    CreditWithdrawn,
-    Part,
-)
 from domain.event import Event, Metadata, Recorded
 from domain.plans import Entitlements, PlanChanged, PlanPublished, PlanRetired
 from domain.purchases import (
@@ -74,6 +63,7 @@ _ALLOWANCE = "alw_01kb2m9d5a7c9e1g3j5m7p9r1t"
 _SESSION = "sess_01kb2m9f1b3d5g7j9m1p3r5t7w"
 _PLAN = "plan_pro"
 _PURCHASE = "pur_01kb2m9h3d5f7h9k1n3q5s7v9x"
+_CREDIT = "credit_01kb2m8v4x7c9e1g3j5n6q8s0t"
 _PAYMENT = "pi_3QExamplePayment"
 _USAGE = "usage_01kb2m7a8c0e2g4j6m8p0r2t4w"
 _AT = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
@@ -197,6 +187,7 @@ _EVENTS: dict[str, tuple[Event, ...]] = {
             payment_id=_PAYMENT, amount_minor=10_00, refunded_minor=2_50, credits=25_00
         ),
     ),
+    _CREDIT: credit_events(_ACCOUNT, _AT_US),
     _USAGE: (
         VerificationsCounted(
             instance=_USAGE,

@@ -61,20 +61,14 @@ async def publish(ports: Ports, context: Context, command: PublishPlan) -> tuple
         raise Taken("plan name") from None
 
 
-async def amend(
-    ports: Ports, context: Context, name: str, command: ChangePlan, reason: str | None = None
-) -> tuple[Plan, int]:
+async def amend(ports: Ports, context: Context, name: str, command: ChangePlan) -> tuple[Plan, int]:
     """Change what a plan permits, at once and for everybody on it; staff only."""
-    return await _decide(
-        ports, context, name, lambda plan: plan_rules.change(plan, command), reason
-    )
+    return await _decide(ports, context, name, lambda plan: plan_rules.change(plan, command))
 
 
-async def retire(
-    ports: Ports, context: Context, name: str, reason: str | None = None
-) -> tuple[Plan, int]:
+async def retire(ports: Ports, context: Context, name: str) -> tuple[Plan, int]:
     """Take no new accounts; staff only. Raises PlanInUse for those that the server needs."""
-    return await _decide(ports, context, name, plans.retire, reason)
+    return await _decide(ports, context, name, plans.retire)
 
 
 async def assign(
@@ -223,7 +217,6 @@ async def _decide(
     context: Context,
     name: str,
     decide: Callable[[Plan], Sequence[Event]],
-    reason: str | None,
 ) -> tuple[Plan, int]:
     _staff_only(context)
     if not plan_rules.is_name(name):
@@ -238,7 +231,7 @@ async def _decide(
             return stream.state, ports.directory.position
         now = ports.clock()
         changed = change(stream, events, now, None)
-        position = await commit(ports, context, now, [changed], result=changed.state, reason=reason)
+        position = await commit(ports, context, now, [changed], result=changed.state)
         return changed.state, position
 
     return await retrying(attempt)

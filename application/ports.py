@@ -3,20 +3,21 @@
 What must be right at commit is in `rows`: written with the events, or not at all.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
+from application.payment_ports import PaymentProvider as PaymentProvider
 from application.rows import DataKeyRow, Row
 from domain.accounts import Account
-from domain.allowances import Allowance, Rule, Window
+from domain.allowances import Allowance, Calendar, Rule, Window
 from domain.api_keys import Algorithm, ApiKey
 from domain.event import Metadata, NewEvent, Recorded
 from domain.event import Unreadable as Unreadable
 from domain.plans import Plan
-from domain.purchases import SHIPPED, Package, PaymentNotice, Purchase
+from domain.purchases import SHIPPED, Package, Purchase
 from domain.verification import Counter
 
 T = TypeVar("T")
@@ -127,14 +128,15 @@ class EventStore(Protocol):
 
 class Flush(msgspec.Struct, frozen=True):
     """What one flush asks of the database: of each counter its rule, in order of their ids,
-    and the windows around now. `takes` is flat: request row, counter (1-based), amount."""
+    and of each of their calendars the windows around now. `takes` is flat: request row,
+    counter (1-based), amount."""
 
     stream: str
     version: int
     metadata: bytes
     batch: bytes
     rules: list[Rule]
-    windows: list[Window]
+    windows: dict[Calendar, Window]
     takes: list[int]
 
 
@@ -549,56 +551,6 @@ class Analytics(Protocol):
 
     async def key_trail(self, key_id: str, since: datetime) -> KeyTrail:
         """How this key was used from this instant on; the most frequent labels only."""
-        ...
-
-
-class PaymentAttachment(msgspec.Struct, frozen=True, kw_only=True):
-    """What to hand to the provider with a payment, so that its notices name the purchase.
-
-    `metadata` goes with the payment, `reference` where the provider has a field for one.
-    `payment_id` is for a provider where the payment's id is known beforehand.
-    """
-
-    reference: str
-    metadata: dict[str, str] = {}
-    payment_id: str | None = None
-
-
-class PaymentProvider(Protocol):
-    """Somebody who takes money and says so by a signed webhook."""
-
-    def attachment(self, purchase_id: str) -> PaymentAttachment: ...
-
-    def verify(
-        self, headers: Iterable[tuple[bytes, bytes]], body: bytes, now: datetime
-    ) -> PaymentNotice:
-        """What the provider says, if it is the provider that says it, and says it now: judged
-        by the exact bytes. `headers` have names in lower case. Raises WebhookRefused."""
-        ...
-
-
-class Standing(NamedTuple):
-    """Where somebody stands with a limit: so many in each window, `remaining` now, and more of
-    them in `more_in_seconds`. `exceeded`: this one was over it, and did not count."""
-
-    limit: int
-    window_seconds: int
-    remaining: int
-    more_in_seconds: int
-    exceeded: bool
-
-
-class RateLimits(Protocol):
-    """Counts what comes from each network address, per `name` of a limit. Never raises, and
-    never waits longer than a quarter of a second: it is in the way of everybody."""
-
-    async def hit(self, name: Literal["public", "failed"], who: str) -> Standing:
-        """Count one more of `who`, if the limit permits it."""
-        ...
-
-    async def shared(self) -> bool:
-        """Whether the count is where the settings want it; False while it is this process's
-        own because the store for all is away."""
         ...
 
 

@@ -26,7 +26,8 @@ from application.deciding import (
     new_id,
     retrying,
 )
-from application.ports import PaymentAttachment, Ports
+from application.payment_ports import PaymentAttachment
+from application.ports import Ports
 from application.rows import ClaimRow
 from domain import purchases
 from domain.errors import AccountNotActive, NotFound, Taken, UnknownProvider

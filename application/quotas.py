@@ -134,10 +134,12 @@ async def reset(
     return await retrying(attempt)
 
 
-async def reset_everybody(
-    ports: Ports, context: Context, reason: str | None = None
-) -> tuple[WasReset, int]:
-    """Begin a window of every quota now. Staff only."""
+async def reset_everybody(ports: Ports, context: Context) -> tuple[WasReset, int]:
+    """Begin a window of every quota now. Staff only.
+
+    It keeps no reason: people's words are sealed with the key of the account that they are about,
+    and this is about none.
+    """
     _staff_only(context)
 
     async def attempt() -> tuple[WasReset, int]:
@@ -145,7 +147,7 @@ async def reset_everybody(
         result = WasReset(None, microseconds(now))
         stream = await load(ports, RESET, EVERYBODY)
         changes = [change(stream, [AllAllowancesReset(reset_at_us=result.at_us)], now, None)]
-        return result, await commit(ports, context, now, changes, result=result, reason=reason)
+        return result, await commit(ports, context, now, changes, result=result)
 
     return await retrying(attempt)
 

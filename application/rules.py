@@ -5,7 +5,10 @@ changes in a plan holds for everybody who is on it. Test keys have counters of t
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from operator import is_
+from typing import Protocol
+
+import msgspec
 
 from application.ports import Directory
 from domain import plans
@@ -24,64 +27,85 @@ from domain.plans import Plan
 MAX_REMEMBERED = 50_000
 
 
-class KeyRules(NamedTuple):
+class KeyRules(msgspec.Struct, frozen=True, gc=False):
     """What a verification of a key takes. `credits` only if it names an operation; None for
-    test keys, which never spend any. `costs` are the plan's, in hundredths."""
+    test keys, which never spend any. `costs` are the plan's, in hundredths. `rated`: some rule
+    takes another amount than is asked for."""
 
     counted: tuple[Rule, ...]
     credits: Rule | None
     costs: Mapping[str, int]
+    rated: bool
 
 
-class _Found(NamedTuple):
+class Known(msgspec.Struct, frozen=True, gc=False):
+    """A key, its account and the rules that hold for it, as memory knows them."""
+
+    changes: int
     key: ApiKey
     account: Account
-    plan: Plan | None
-    own: object
-    shared: object
-    reset_at_us: int
+    sources: tuple[object, ...]
     rules: KeyRules
 
 
+class Changing(Directory, Protocol):
+    """The directory, counting its changes."""
+
+    changes: int
+
+
 class RuleBook:
-    """Answers `rules` from memory; what it was made of is compared by identity, so nothing
-    that has changed is ever answered."""
+    """Answers what is known of a key from memory. An answer is given again as long as nothing
+    at all has changed, and its rules as long as nothing did that they were made of."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Changing) -> None:
         self._directory = directory
-        self._found: dict[str, _Found] = {}
+        self._known: dict[str, Known] = {}
 
-    def rules(self, key: ApiKey, account: Account) -> KeyRules:
-        """The rules that hold for this key now, as far as memory knows."""
+    def known(self, key_id: str) -> Known | None:
+        """The key of this id; None where it or its account isn't known."""
+        known = self._known.get(key_id)
+        if known is not None and known.changes == self._directory.changes:
+            return known
+        return self._look_again(key_id, known)
+
+    def _look_again(self, key_id: str, before: Known | None) -> Known | None:
         directory = self._directory
-        plan = directory.plan(account.plan)
-        own, shared = directory.allowances(key.id), directory.allowances(account.id)
-        found = self._found.get(key.id)
-        if (
-            found is not None
-            and found.key is key
-            and found.account is account
-            and found.plan is plan
-            and found.own is own
-            and found.shared is shared
-            and found.reset_at_us == directory.reset_at_us
-        ):
-            return found.rules
-        rules = rules_of(directory, key, account)
-        if len(self._found) >= MAX_REMEMBERED:
-            self._found.clear()
-        self._found[key.id] = _Found(key, account, plan, own, shared, directory.reset_at_us, rules)
-        return rules
+        key = directory.key(key_id)
+        account = None if key is None else directory.account(key.account_id)
+        if key is None or account is None:
+            self._known.pop(key_id, None)
+            return None
+        sources = (
+            key,
+            account,
+            directory.plan(account.plan),
+            directory.allowances(key_id),
+            directory.allowances(account.id),
+            directory.reset_at_us,
+        )
+        same = before is not None and all(map(is_, before.sources[:-1], sources))
+        if before is not None and same and before.sources[-1] == sources[-1]:
+            rules = before.rules
+        else:
+            rules = rules_of(directory, key, account)
+        known = Known(directory.changes, key, account, sources, rules)
+        if len(self._known) >= MAX_REMEMBERED:
+            self._known.clear()
+        self._known[key_id] = known
+        return known
 
 
 def rules_of(directory: Directory, key: ApiKey, account: Account) -> KeyRules:
     """The rules that hold for this key. Rate limits first: who is too fast is told so."""
     plan = directory.plan(account.plan)
     live = key.environment == "live"
+    counted = (*key_rules(directory, key), *account_rules(directory, account, key.environment))
     return KeyRules(
-        (*key_rules(directory, key), *account_rules(directory, account, key.environment)),
+        counted,
         credits_rule(account, plan) if live and plan is not None else None,
         {} if plan is None else plan.entitlements.operation_costs,
+        any(rule.cost is not None for rule in counted),
     )
 
 

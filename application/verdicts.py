@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import NamedTuple
 
 import msgspec
 
@@ -16,7 +15,7 @@ from domain.calendars import Calendar
 from domain.verification import Code
 
 
-class QuotaState(msgspec.Struct, frozen=True):
+class QuotaState(msgspec.Struct, frozen=True, gc=False):
     """One quota as it stood after (or, refused, at) a verification; its limit is with what was
     carried over."""
 
@@ -29,7 +28,7 @@ class QuotaState(msgspec.Struct, frozen=True):
     resets_at: str | None
 
 
-class RateLimitState(msgspec.Struct, frozen=True):
+class RateLimitState(msgspec.Struct, frozen=True, gc=False):
     """One rate limit as it stood then. `exceeded`: it has no room for one more."""
 
     name: str
@@ -39,17 +38,14 @@ class RateLimitState(msgspec.Struct, frozen=True):
     exceeded: bool
 
 
-class CreditsState(msgspec.Struct, frozen=True):
+class CreditsState(msgspec.Struct, frozen=True, gc=False):
     """What may still be spent, as a decimal with two places."""
 
     remaining: str
 
 
-class Left(NamedTuple):
-    """What a counter had left after a verification: for the verdict."""
-
-    kind: allowances.Kind
-    state: QuotaState | RateLimitState | CreditsState
+State = QuotaState | RateLimitState | CreditsState
+"""What a counter had left after a verification: for the verdict."""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,7 +91,7 @@ def verdict_on(
     key: ApiKey,
     account: Account,
     code: Code,
-    left: Sequence[Left],
+    left: Sequence[State],
     verification_id: str,
     request_id: str,
     position: str,
@@ -104,7 +100,7 @@ def verdict_on(
     quotas: list[QuotaState] = []
     rate_limits: list[RateLimitState] = []
     credits: CreditsState | None = None
-    for _, state in left:
+    for state in left:
         if isinstance(state, QuotaState):
             quotas.append(state)
         elif isinstance(state, RateLimitState):
@@ -135,20 +131,17 @@ def verdict_on(
     )
 
 
-def left_of(rule: Rule, limit: int | None, used: int, window_start: int) -> Left:
+def state_of(rule: Rule, limit: int | None, used: int, window_start: int) -> State:
     """What this counter had left when so much was used of it."""
     remaining = None if limit is None else max(limit - used, 0)
+    if rule.kind == "credits":
+        return CreditsState(decimal(remaining or 0))
+    calendar = rule.calendar
+    resets = resets_at(calendar, window_start)
     if rule.kind == "quota":
-        period = rule.calendar.period
-        resets = resets_at(rule.calendar, window_start)
-        return Left(
-            "quota", QuotaState(rule.name, rule.scope, limit, used, remaining, period, resets)
-        )
-    if rule.kind == "rate":
-        resets = resets_at(rule.calendar, window_start)
-        exceeded = remaining is not None and remaining < (rule.cost or 0)
-        return Left("rate", RateLimitState(rule.name, limit, remaining, resets, exceeded))
-    return Left("credits", CreditsState(decimal(remaining or 0)))
+        return QuotaState(rule.name, rule.scope, limit, used, remaining, calendar.period, resets)
+    exceeded = remaining is not None and remaining < (rule.cost or 0)
+    return RateLimitState(rule.name, limit, remaining, resets, exceeded)
 
 
 def decimal(hundredths: int) -> str:

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -20,11 +20,10 @@ import structlog
 from application.batches import MAX_ROWS, NO_LABELS, Batch, Labels, Waiting
 from application.errors import DirectoryStale, StoreUnavailable
 from application.ports import Counted, Digests, Directory, Flush, UsageLog
-from application.rules import RuleBook
+from application.rules import MAX_REMEMBERED, KeyRules, RuleBook
 from application.settling import Rehashing, Settling
-from application.verdicts import Left, Verdict, denial_of_the_unknown, left_of, verdict_on
+from application.verdicts import State, Verdict, denial_of_the_unknown, state_of, verdict_on
 from domain import calendars, key_format
-from domain.accounts import Account
 from domain.allowances import Rule
 from domain.api_keys import ApiKey
 from domain.calendars import Calendar, Window
@@ -55,7 +54,10 @@ _KIND = {kind: number for number, kind in enumerate(KINDS)}
 
 
 class KeyDirectory(Directory, Protocol):
-    """The directory, with the look-ups that only verification needs."""
+    """The directory, with the look-ups that only verification needs. `changes` rises with
+    everything that may change an answer."""
+
+    changes: int
 
     @property
     def partial(self) -> bool:
@@ -74,7 +76,7 @@ class KeyDirectory(Directory, Protocol):
     def fresh(self, max_staleness_seconds: float) -> bool: ...
 
 
-class Resolved(NamedTuple):
+class Resolved(msgspec.Struct, frozen=True, gc=False):
     """What a secret leads to. `superseded`: a rotation replaced it; `foreign`: it was issued
     elsewhere, and isn't known by our own digest yet."""
 
@@ -86,7 +88,7 @@ class Resolved(NamedTuple):
 NOBODY = Resolved(None)
 
 
-class Ask(NamedTuple):
+class Ask(msgspec.Struct, frozen=True, gc=False):
     """One verification. `operation` is priced by the plan; `foreign_secret` is what a key from
     elsewhere was presented as."""
 
@@ -100,7 +102,7 @@ class Ask(NamedTuple):
     foreign_secret: str | None = None
 
 
-class Decided(NamedTuple):
+class Decided(msgspec.Struct, frozen=True, gc=False):
     """What memory says of an ask: the verdict so far, and which counters are still to be taken,
     how much of each."""
 
@@ -109,6 +111,8 @@ class Decided(NamedTuple):
     rules: tuple[Rule, ...] = ()
     amounts: tuple[int, ...] = ()
 
+
+NOT_FOUND = Decided(None, "NOT_FOUND")
 
 Settle = Callable[[Sequence[str]], Awaitable[None]]
 """Decides anew what credits these accounts have."""
@@ -146,6 +150,7 @@ class Verifier:
         self._settling = Settling(settle)
         self._rehashing = Rehashing(rehash)
         self._windows: dict[Calendar, Window] = {}
+        self._resolved: dict[bytes, tuple[int, Resolved]] = {}
         self._open = Batch(stream, 1)
         self._full: deque[Batch] = deque()
         self._wanted = asyncio.Event()
@@ -160,11 +165,18 @@ class Verifier:
             return NOBODY
         directory = self._directory
         digests = self._digests.candidates(secret)
+        found = self._resolved.get(digests[0])
+        if found is not None and found[0] == directory.changes:
+            return found[1]
         key = directory.find(digests)
         if key is None and directory.partial:
             key = await directory.fetch(digests)
         if key is not None:
-            return Resolved(key, key.digest not in digests)
+            resolved = Resolved(key, key.digest not in digests)
+            if len(self._resolved) >= MAX_REMEMBERED:
+                self._resolved.clear()
+            self._resolved[digests[0]] = (directory.changes, resolved)
+            return resolved
         if not directory.foreign_algorithms:
             return NOBODY
         digests = self._digests.foreign(secret, directory.foreign_algorithms)
@@ -208,32 +220,35 @@ class Verifier:
         )
 
     def _decide(self, ask: Ask) -> Decided:
-        directory = self._directory
         key = ask.resolved.key
-        if key is not None:
-            key = directory.key(key.id)
-        account = None if key is None else directory.account(key.account_id)
+        known = None if key is None else self._rules.known(key.id)
+        if known is None:
+            return NOT_FOUND
+        key = known.key
         presented = Presented(ask.audience, ask.query, ask.ip, ask.resolved.superseded)
-        code = judge(key, account, presented, time.time())
-        if code != "VALID" or key is None or account is None:
+        code = judge(key, known.account, presented, time.time())
+        if code != "VALID":
             return Decided(key, code)
-        return self._priced(ask, key, account)
+        return self._priced(ask, key, known.rules)
 
-    def _priced(self, ask: Ask, key: ApiKey, account: Account) -> Decided:
-        rules, credits, costs = self._rules.rules(key, account)
-        cost = ask.cost
-        amounts = tuple([cost if rule.cost is None else rule.cost if cost else 0 for rule in rules])
+    def _priced(self, ask: Ask, key: ApiKey, known: KeyRules) -> Decided:
+        rules, cost = known.counted, ask.cost
+        amounts = (cost,) * len(rules)
+        if known.rated:
+            amounts = tuple(
+                [cost if rule.cost is None else rule.cost if cost else 0 for rule in rules]
+            )
         if ask.operation is not None:
-            price = costs.get(ask.operation)
+            price = known.costs.get(ask.operation)
             if price is None:
-                raise UnknownOperation(ask.operation, sorted(costs))
-            if credits is not None:
-                rules, amounts = (*rules, credits), (*amounts, price if cost else 0)
+                raise UnknownOperation(ask.operation, sorted(known.costs))
+            if known.credits is not None:
+                rules, amounts = (*rules, known.credits), (*amounts, price if cost else 0)
         return Decided(key, "VALID", rules, amounts)
 
     async def _count_in(self, ask: Ask, decided: Decided, request_id: str) -> Verdict:
         for _ in range(STALE_TRIES):
-            key, code, rules, amounts = decided
+            key, code, rules = decided.key, decided.code, decided.rules
             batch = self._room()
             position = self._directory.position
             if not rules:
@@ -245,16 +260,16 @@ class Verifier:
                 return self._verdict(batch, row, key, code, [], request_id)
             if batch is None or self._down or self._stopping:
                 raise StoreUnavailable("counters can't be taken")
-            answer: asyncio.Future[tuple[int, list[Left]]] = (
+            answer: asyncio.Future[tuple[int, list[State]]] = (
                 asyncio.get_running_loop().create_future()
             )
             row = batch.add(key, code, ask.cost, ask.labels, position, ask.operation)
-            batch.waiting.append(Waiting(row, rules, amounts, answer))
+            batch.waiting.append(Waiting(row, rules, decided.amounts, answer))
             self._wanted.set()
             refused, left = await answer
             if refused >= GRANTED:
                 if refused:
-                    code = REFUSALS[left[refused - 1].kind]
+                    code = REFUSALS[rules[refused - 1].kind]
                 self._welcome(ask, key, code)
                 return self._verdict(batch, row, key, code, left, request_id)
             if refused == UNSETTLED:
@@ -374,7 +389,7 @@ class Verifier:
             metadata=msgspec.json.encode(metadata),
             batch=msgspec.json.encode(event)[1:-1],
             rules=rules,
-            windows=[self._window(rule.calendar, now_us) for rule in rules],
+            windows={each: self._window(each, now_us) for each in {r.calendar: 0 for r in rules}},
             takes=takes,
         )
 
@@ -391,7 +406,7 @@ class Verifier:
         """Answer everybody, replaying the batch in its order for what each had left."""
         index = batch.index
         used = list(counted.opening)
-        refused = counted.refused
+        limits, windows, refused = counted.limits, counted.windows, counted.refused
         for waiting in batch.waiting:
             reason = refused.get(waiting.row, GRANTED)
             left = []
@@ -404,9 +419,7 @@ class Verifier:
                     used[number] += amount
                 elif reason == number + 1:
                     by = place
-                left.append(
-                    left_of(rule, counted.limits[number], used[number], counted.windows[number])
-                )
+                left.append(state_of(rule, limits[number], used[number], windows[number]))
             if not waiting.answer.done():
                 waiting.answer.set_result((by if reason > GRANTED else reason, left))
 
@@ -456,7 +469,7 @@ class Verifier:
         row: int,
         key: ApiKey | None,
         code: Code,
-        left: list[Left],
+        left: list[State],
         request_id: str,
     ) -> Verdict:
         position = f"{self._log_id}:{self._directory.position}"

@@ -9,7 +9,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from bench import peers_measure, peers_report, report, small, speed, streams
+from bench import peers_measure, peers_report, report, scale, small, speed, streams
 from bench.exact import Exact, simultaneous
 from bench.ground import ROOT, end_by_signal, ground
 from bench.load import WrkMissing, require_wrk
@@ -57,7 +57,7 @@ def verify(
                 found = speed.measure(on, keys, cores, rounds, seconds, console.print)
                 report.show_speed(console, found)
             if only != "speed":
-                exact = [asyncio.run(simultaneous(on, cores, count)) for count in (1, 2)]
+                exact = [asyncio.run(simultaneous(on, cores, count)) for count in (1, 2, 4)]
                 report.show_exact(console, exact)
     except (WrkMissing, StartError) as error:
         console.print(str(error), style="red")
@@ -153,6 +153,27 @@ def streams_command(
     found = streams.Streams(backlog, live)
     report.show_streams(console, found)
     write(json, found)
+
+
+@app.command("scale")
+def scale_command(
+    keys: Annotated[int, typer.Option(min=1_000)] = 1_000_000,
+    max_keys: Annotated[int, typer.Option(min=0, help="DIRECTORY_MAX_KEYS; 0: all.")] = 0,
+    starts: Annotated[int, typer.Option(min=1)] = 3,
+    asked: Annotated[int, typer.Option(min=100, help="So many keys are verified.")] = 10_000,
+    json: Json = None,
+) -> None:
+    """Memory for each key, the time of a start, and the verification of cold keys."""
+    try:
+        console.print(f"{described()}; {busy_share(2):.0%} busy before")
+        found = scale.measure(keys, max_keys, starts, asked, console.print)
+    except StartError as error:
+        console.print(str(error), style="red")
+        raise typer.Exit(1) from None
+    report.show_scale(console, found)
+    write(json, found)
+    if not found.holds:
+        raise typer.Exit(1)
 
 
 def write(path: Path | None, found: msgspec.Struct) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import random
 import uuid
 from collections import Counter
+from collections.abc import Mapping
 
 import httpx
 
@@ -41,7 +42,7 @@ class Commands:
         )
         self.repeated = 0
 
-    async def post(self, path: str, body: dict[str, object]) -> httpx.Response:
+    async def post(self, path: str, body: Mapping[str, object]) -> httpx.Response:
         """The answer, whichever process gave it. TimeoutError after a minute without one."""
         headers = {"Idempotency-Key": str(uuid.uuid4())}
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -63,7 +64,9 @@ class Commands:
 class Spenders:
     """A few clients that hold, capture, release and spend the credits of the accounts."""
 
-    def __init__(self, url: str, targets: list[Target], clients: int, chance: random.Random) -> None:
+    def __init__(
+        self, url: str, targets: list[Target], clients: int, chance: random.Random
+    ) -> None:
         self.accounts = [Accounting(target) for target in targets]
         self.commands = Commands(url)
         self._chance = chance

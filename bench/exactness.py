@@ -1,9 +1,13 @@
 """`python -m bench.exactness`: nothing is oversold while processes are killed.
 
-64 clients verify one key through `up` with two serve processes, and something is killed every
+64 clients verify three hot keys through `up` with four serve processes. Each verification takes
+from three counters: the key's quota, its account's, and its account's credits by operation; of
+each key another one is used up first. Meanwhile a few clients hold, capture, release and spend
+credits of the same accounts, and one rotates a hot key with overlap. Something is killed every
 two seconds or so: one of the serve processes (SIGKILL), or with --postgres the database itself
-(SIGQUIT, which gives it no time to write anything). Afterwards:
-answered valid <= counted <= limit, the usage log agrees, and no key came back to life.
+(SIGQUIT, which gives it no time to write anything). Afterwards, for every counter,
+answered valid <= counted <= limit; the usage log agrees; every credit is in one place; and no
+key came back to life.
 """
 
 import asyncio
@@ -17,40 +21,43 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench.counts import Counts, counts
+from bench.commands import Rotator, Spenders
+from bench.counts import counts
 from bench.crowd import Crowd
+from bench.exactness_judged import booked, judged
 from bench.ground import end_by_signal, environment, settings_of, temporary_folder
-from bench.seeding import SeededKey, seed
 from bench.small import address, running, up_file
-from domain.allowances import Quota
+from bench.targets import targets
 from infra.embedded import StartError
 from main import opened
 
 CLIENTS = 64
-PROCESSES = 2
+SPENDERS = 4
 RECOVERED_SECONDS = 5.0
 AFTERWARDS = 200
+UNTIL_DENIED_SECONDS = 180
 console = Console(highlight=False)
 
 
 def main(
     seconds: Annotated[float, typer.Option(min=1, help="How long something is killed.")] = 20,
     seed: Annotated[int | None, typer.Option(help="Of the moments and the victims.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Of the key's quota.")] = 20_000,
+    limit: Annotated[int, typer.Option(min=1, help="Verifications in each key's budget.")] = 5_000,
     postgres: Annotated[bool, typer.Option(help="Kill Postgres instead of serve.")] = False,
+    processes: Annotated[int, typer.Option(min=1, help="Serve processes.")] = 4,
 ) -> None:
     """Kill at random under load; exit code 1 if anything was oversold, lost or came back."""
     end_by_signal()
     chosen = seed if seed is not None else int.from_bytes(os.urandom(4), "big")
     console.print(
-        f"{CLIENTS} clients, {PROCESSES} serve processes, limit {limit:,}, {seconds:.0f} s;"
+        f"{CLIENTS} clients, {processes} serve processes, limit {limit:,}, {seconds:.0f} s;"
         f" killing {'Postgres' if postgres else 'one serve process'} about every"
         f" {_pause(postgres):.0f} s, --seed {chosen}"
     )
     try:
         with temporary_folder() as folder:
             data_dir = folder / "data"
-            with running(data_dir, TOLLHOUSE_SERVE_PROCESSES=str(PROCESSES)):
+            with running(data_dir, TOLLHOUSE_SERVE_PROCESSES=str(processes)):
                 run = _run(data_dir, seconds, limit, postgres, random.Random(chosen))
                 held = asyncio.run(run)
     except StartError as error:
@@ -63,33 +70,45 @@ def main(
 async def _run(
     data_dir: Path, seconds: float, limit: int, postgres: bool, chance: random.Random
 ) -> bool:
-    database_url = address(data_dir, "database_url")
+    database_url, url = address(data_dir, "database_url"), address(data_dir, "http_url")
     settings = settings_of(environment(data_dir))
     async with opened(settings, database_url, verifying=False) as house:
-        # A lifetime, not a day: the run may cross midnight.
-        made = await seed(house.ports, 1, 1, Quota(limit, "lifetime"))
-        position = f"{house.ports.store.log_id}:{made.position}"
-    key = made.keys[0]
-    crowd = Crowd(address(data_dir, "http_url"), key.secret, CLIENTS, position)
-    crowd.start(pace=limit / (0.5 * seconds) / CLIENTS)
+        made = await targets(house.ports, limit)
+    crowd = Crowd(url, made, CLIENTS)
+    spenders = Spenders(url, made, SPENDERS, chance)
+    rotator = Rotator(url, crowd.tallies[0], max(2.0, seconds / 6))
+    # So that the budgets are used up about half-way.
+    crowd.start(pace=len(made) * limit / (0.5 * seconds) / CLIENTS)
     kills, recoveries = await _kill(data_dir, crowd, seconds, postgres, chance)
-    denied_at = crowd.denied_at
-    await crowd.until_denied(120)
+    early = sum(tally.denied_at is not None for tally in crowd.tallies)
+    await rotator.stop()
+    await spenders.stop()
+    # What was released since may be spent: only now is a denial the last word.
+    crowd.tallies[-1].denied_at = None
+    await crowd.until_denied(UNTIL_DENIED_SECONDS)
     await crowd.stop()
     late = await crowd.ask(AFTERWARDS)
     after = await asyncio.to_thread(counts, database_url)
+    books = await asyncio.to_thread(booked, database_url)
     console.print(
-        f"killed {kills} times; answers: {crowd.valid:,} valid, {crowd.denied:,} denied,"
-        f" {crowd.unavailable:,} unavailable (503), {crowd.broken:,} broken off,"
-        f" {crowd.other:,} others"
+        f"killed {kills} times; answers: {crowd.total('valid'):,} valid,"
+        f" {crowd.total('denied'):,} denied, {crowd.total('unavailable'):,} unavailable (503),"
+        f" {crowd.total('broken'):,} broken off"
     )
-    when = "while killing" if denied_at else "after the last kill"
-    console.print(f"the limit was reached {when}; of {AFTERWARDS} asked later {late} were denied")
-    held = _judged(crowd, key, limit, after)
-    held &= late == AFTERWARDS
+    console.print(
+        f"{rotator.rotations} rotations; {sum(len(each.captured) for each in spenders.accounts)}"
+        f" holds captured, {sum(len(each.released) for each in spenders.accounts)} released;"
+        f" {spenders.commands.repeated} commands repeated;"
+        f" {early} of {len(made)} limits reached while killing"
+    )
+    claims = judged(crowd, spenders, rotator, after, books)
+    wanted = AFTERWARDS * len(made)
+    claims[f"of {wanted} asked later {late} were denied"] = late == wanted
     if postgres:
-        held &= _recovered(recoveries)
-    return held
+        claims |= _recovered(recoveries)
+    for claim, holds in claims.items():
+        console.print(("yes  " if holds else "NO   ") + claim, style="green" if holds else "red")
+    return all(claims.values())
 
 
 async def _kill(
@@ -128,35 +147,11 @@ def _pause(postgres: bool) -> float:
     return 4.0 if postgres else 2.0
 
 
-def _judged(crowd: Crowd, key: SeededKey, limit: int, after: Counts) -> bool:
-    counted, shared = after.used[key.counter_id], after.used[key.shared_counter_id]
-    logged = after.valid_by_key[key.key_id]
-    claims = {
-        f"answered valid {crowd.valid:,} <= counted {counted:,} <= limit {limit:,}": (
-            crowd.valid <= counted <= limit
-        ),
-        f"the usage log has {logged:,} VALID = counted": logged == counted,
-        f"the account's shared counter has {shared:,} = counted": shared == counted,
-        f"over-counted by kills: {counted - crowd.valid} <= asked and never answered,"
-        f" {crowd.unanswered}": counted - crowd.valid <= crowd.unanswered,
-        f"valid after a denial was known: {crowd.revived}": crowd.revived == 0,
-        f"other answers: {crowd.other}": crowd.other == 0,
-    }
-    for claim, holds in claims.items():
-        console.print(("yes  " if holds else "NO   ") + claim, style="green" if holds else "red")
-    return all(claims.values())
-
-
-def _recovered(recoveries: list[float]) -> bool:
+def _recovered(recoveries: list[float]) -> dict[str, bool]:
     longest = max(recoveries, default=0.0)
-    holds = longest <= RECOVERED_SECONDS
     each = ", ".join(f"{seconds:.2f}" for seconds in recoveries)
-    console.print(
-        f"{'yes ' if holds else 'NO  '} counting again after {each} s from the kill"
-        f" (aim: within {RECOVERED_SECONDS:.0f} s)",
-        style="green" if holds else "red",
-    )
-    return holds
+    said = f"counting again after {each} s from the kill (aim: within {RECOVERED_SECONDS:.0f} s)"
+    return {said: longest <= RECOVERED_SECONDS}
 
 
 if __name__ == "__main__":

@@ -44,8 +44,7 @@ class Load(asyncio.Protocol):
         self.valid = 0
         self.ended = asyncio.Event()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport
         transport.write(self._login + b"SUB %b.* 1\r\n" % INBOX)
         transport.write(b"".join(self._next(slot) for slot in range(self._in_flight)))

@@ -4,6 +4,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.exact import AT_ONCE, LEFT, TIMES, Exact
+from bench.scale import MOST_BYTES, Scale
+from bench.scale import MOST_SECONDS as SOON_SECONDS
 from bench.small import MOST_MIB, MOST_SECONDS, Small
 from bench.speed import HOT, SPREAD, Speed
 from bench.streams import Drained, Streams
@@ -78,6 +80,36 @@ def show_small(console: Console, found: Small) -> None:
         f"ready again on existing data: {_times(found.again_seconds)}"
         f" (aim: below {MOST_SECONDS}: {_word(found.again < MOST_SECONDS)})"
     )
+
+
+def show_scale(console: Console, found: Scale) -> None:
+    """Memory, starts, and what the first question about a key costs."""
+    whole = not found.partial
+    size = f" (aim: at most {MOST_BYTES:.0f}: {_word(found.bytes_per_key <= MOST_BYTES)})"
+    start = sorted(found.start_seconds)[len(found.start_seconds) // 2]
+    soon = f" (aim: at most {SOON_SECONDS:.0f} s: {_word(start <= SOON_SECONDS)})"
+    console.print(
+        f"{found.keys:,} keys with a quota each, {found.accounts:,} accounts, "
+        + ("all in memory" if whole else f"{found.partial:,} of them in memory")
+        + f"\nserve: {found.empty_mib:.0f} MiB without keys, {found.full_mib:.0f} at rest with"
+        f" them, {found.used_mib:.0f} after all that was asked:"
+        f" {found.bytes_per_key:.0f} bytes a key{size if whole else ''}\n"
+        f"ready: {_times(found.start_seconds)}{soon if whole else ''}"
+    )
+    table = Table("asked about", "valid", "requests/s", "p50 ms", "p99 ms")
+    for name, each in (
+        ("keys for the first time", found.first),
+        ("the same again", found.again),
+        ("keys that don't exist", found.unknown),
+    ):
+        table.add_row(
+            name,
+            f"{each.valid:,} of {each.asked:,}",
+            f"{each.per_second:,.0f}",
+            f"{each.p50_ms:.1f}",
+            f"{each.p99_ms:.1f}",
+        )
+    console.print(table)
 
 
 def show_streams(console: Console, found: Streams) -> None:

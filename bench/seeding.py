@@ -45,9 +45,7 @@ class Seeded(NamedTuple):
     position: int
 
 
-async def seed(
-    ports: Ports, owners: int, keys_each: int, quota: Quota, plan: str = PLAN
-) -> Seeded:
+async def seed(ports: Ports, owners: int, keys_each: int, quota: Quota, plan: str = PLAN) -> Seeded:
     """So many accounts on this plan, each with so many keys of this quota."""
     made: list[SeededKey] = []
     position = 0

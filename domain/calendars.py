@@ -9,6 +9,8 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import msgspec
+
 Period = Literal["minute", "hour", "day", "week", "month", "lifetime"]
 RatePeriod = Literal["second", "minute", "hour", "day"]
 
@@ -30,7 +32,7 @@ _LENGTHS = {**_FIXED, "month": 30_436_875 * 86_400, "lifetime": ETERNITY}
 _EPOCH = date(1970, 1, 1)
 
 
-class Calendar(NamedTuple):
+class Calendar(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
     """Which windows a rule counts in.
 
     A window begins at `anchor_us` if one is given, and at `reset_at_us` whatever the period.

@@ -65,8 +65,9 @@ class Standing(NamedTuple):
 
 
 class GrantCredits(msgspec.Struct, frozen=True, kw_only=True):
-    """A lot, or `times` of them, each a day, week or month after the one before. `amount` is
-    that of each. Without `starts_at` it begins now, without `expires_at` it never ends."""
+    """A lot, or `times` of them, each a day, week or month after the one before, and each as
+    long as the first. `amount` is that of each. Without `starts_at` it begins now, without
+    `expires_at` it never ends."""
 
     amount: int
     priority: int = DEFAULT_PRIORITY
@@ -145,19 +146,12 @@ def grant(entries: Entries, command: GrantCredits) -> list[int]:
     if command.starts_at is not None:
         first = max(command.starts_at, first)
     numbers = []
+    length = None if command.expires_at is None else command.expires_at - first
     for number in range(command.times):
-        starts, ends = first, command.expires_at
-        if command.every is not None:
-            starts = later(first, command.every, number)
-            ends = None if ends is None else later(ends, command.every, number)
-        _put_lot(
-            entries,
-            amount,
-            command.priority,
-            microseconds(starts),
-            None if ends is None else microseconds(ends),
-            command.source,
-        )
+        starts = first if command.every is None else later(first, command.every, number)
+        ends_at_us = None if length is None else microseconds(starts + length)
+        starts_at_us = microseconds(starts)
+        _put_lot(entries, amount, command.priority, starts_at_us, ends_at_us, command.source)
         numbers.append(entries.state.last_lot)
     return numbers
 

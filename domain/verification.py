@@ -125,7 +125,7 @@ class Take(NamedTuple):
     amount: int
 
 
-class Presented(NamedTuple):
+class Presented(msgspec.Struct, frozen=True, gc=False):
     """What came with a key. `superseded`: its secret was replaced by a rotation."""
 
     audience: str | None = None

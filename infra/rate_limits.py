@@ -10,25 +10,20 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import structlog
 from limits import RateLimitItemPerMinute
-from limits.aio.storage import MemoryStorage, RedisStorage
+from limits.aio.storage import MemoryStorage, Storage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter as Counting
-from redis.asyncio import BlockingConnectionPool
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
-from application.ports import Standing
+from application.rate_limits import LimitName, RateStanding
 
 MAX_COUNTERS = 50_000
 PATIENCE_SECONDS = 0.25
 RETRY_SECONDS = 2.0
-CONNECTIONS = 32
 
 T = TypeVar("T")
-LimitName = Literal["public", "failed"]
 
 _log = structlog.get_logger()
 
@@ -104,57 +99,31 @@ class _Counter:
             self.number = number
 
 
-class SharedStorage(RedisStorage):
-    """Counters that all processes share, in Redis, or in Valkey, which speaks the same.
-
-    `url` is redis://, rediss://, valkey:// or valkeys://. Nothing is opened before it is needed.
-    """
-
-    STORAGE_SCHEME = ["async+tollhouse-redis"]
-
-    def __init__(self, url: str) -> None:
-        # One retry at once, for connections that the server has closed; the rest of the patience
-        # is the caller's.
-        self._pool = BlockingConnectionPool.from_url(
-            url.replace("valkey", "redis", 1),
-            max_connections=CONNECTIONS,
-            timeout=PATIENCE_SECONDS,
-            socket_connect_timeout=PATIENCE_SECONDS,
-            socket_timeout=PATIENCE_SECONDS,
-            retry=Retry(NoBackoff(), 1),
-        )
-        super().__init__(
-            "redis://",
-            implementation="redispy",
-            key_prefix="tollhouse",
-            connection_pool=self._pool,  # type: ignore[arg-type]  # which the library documents
-        )
-
-    async def close(self) -> None:
-        """Close all connections."""
-        await self._pool.aclose()
-
-
 class LimitsPerAddress:
     """Implements RateLimits: the same limit for each name and address, counted in `everybody`,
-    the store that all processes share, if there is one, else in `own`."""
+    the store that all processes share, if there is one, else in `own`. `disconnect` ends its
+    connections."""
 
     def __init__(
         self,
         per_minute: int,
         own: MemoryStorage,
-        everybody: SharedStorage | None = None,
+        everybody: Storage | None = None,
+        disconnect: Callable[[], Awaitable[None]] | None = None,
+        *,
+        patience_seconds: float = PATIENCE_SECONDS,
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
         self._item = RateLimitItemPerMinute(per_minute)
         self._own = Counting(own)
         self._everybody = Counting(everybody) if everybody else None
-        self._storage = everybody
+        self._disconnect = disconnect
         self._away = False
+        self._patience_seconds = patience_seconds
         self._retry_seconds = retry_seconds
         self._ask_again_at = 0.0
 
-    async def hit(self, name: LimitName, who: str) -> Standing:
+    async def hit(self, name: LimitName, who: str) -> RateStanding:
         """Count one more of `who`, if the limit permits it."""
         if (everybody := self._everybody) is not None:
             standing = await self._patiently(lambda: self._count(everybody, name, who))
@@ -171,13 +140,13 @@ class LimitsPerAddress:
 
     async def close(self) -> None:
         """Close the connections to the shared store."""
-        if self._storage is not None:
-            await self._storage.close()
+        if self._disconnect is not None:
+            await self._disconnect()
 
-    async def _count(self, counting: Counting, name: LimitName, who: str) -> Standing:
+    async def _count(self, counting: Counting, name: LimitName, who: str) -> RateStanding:
         permitted = await counting.hit(self._item, name, who)
         stats = await counting.get_window_stats(self._item, name, who)
-        return Standing(
+        return RateStanding(
             limit=self._item.amount,
             window_seconds=self._item.get_expiry(),
             remaining=stats.remaining if permitted else 0,
@@ -193,7 +162,7 @@ class LimitsPerAddress:
                 return None
             self._ask_again_at = time.monotonic() + self._retry_seconds
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(self._patience_seconds):
                 answer = await ask()
         except Exception as error:  # whatever it is: a request must not fail for it
             self._lose(error)
@@ -217,5 +186,10 @@ def limits_per_address(per_minute: int, storage: str) -> LimitsPerAddress | None
     """The limits as the settings want them; `per_minute` 0 is none at all."""
     if not per_minute:
         return None
-    everybody = None if storage == "memory" else SharedStorage(storage)
-    return LimitsPerAddress(per_minute, BoundedMemory(), everybody)
+    if storage == "memory":
+        return LimitsPerAddress(per_minute, BoundedMemory())
+    # Here, because the client is 6 MB of memory that few need.
+    from infra.shared_rate_limits import SharedStorage
+
+    everybody = SharedStorage(storage, patience_seconds=PATIENCE_SECONDS)
+    return LimitsPerAddress(per_minute, BoundedMemory(), everybody, everybody.close)

@@ -41,7 +41,8 @@ class KeyDirectory:
     """Implements application.ports.Directory, and answers verification's look-ups.
 
     `nouns` maps an event class to its `evolve`. Everything here runs on the event loop's
-    thread; a step of the log is applied whole before anything else is looked up. `missing` and
+    thread; a step of the log is applied whole before anything else is looked up. `changes` rises
+    with everything that may change an answer. `missing` and
     `max_keys`: hold so many keys, those used lately, and read the others from there.
     """
 
@@ -54,7 +55,7 @@ class KeyDirectory:
         self._nouns = nouns
         self._recent = RecentKeys(missing, max_keys) if missing is not None else None
         self._held = HeldKeys()
-        self._keys: HeldKeys | RecentKeys = self._recent or self._held
+        self._keys = self._held if self._recent is None else self._recent
         self._accounts = held_accounts()
         self._rules = HeldRules()
         self._plans: dict[str, Plan] = {}
@@ -65,6 +66,7 @@ class KeyDirectory:
         self._tickets = count()
         self._position = 0
         self.confirmed_at = 0.0
+        self.changes = 0
 
     @property
     def partial(self) -> bool:
@@ -122,6 +124,7 @@ class KeyDirectory:
         """
         if not unreadable.name.startswith(_CONSUMED):
             return
+        self.changes += 1
         log.error(
             "event can't be read",
             position=unreadable.position,
@@ -211,6 +214,7 @@ class KeyDirectory:
 
     def keep(self, state: msgspec.Struct) -> None:
         """Hold this state, in the place of the one it follows."""
+        self.changes += 1
         match state:
             case ApiKey():
                 self.know_algorithms(algorithms_of(state))
@@ -266,6 +270,7 @@ class KeyDirectory:
         evolve = self._nouns.get(type(recorded.event))
         if evolve is None or recorded.stream in self._closed:
             return
+        self.changes += 1  # of what isn't held as well: somebody may still have it
         state = self._state(recorded.stream)
         if self._recent is not None and self._is_of_key(recorded):
             self._recent.saw(recorded.stream, recorded.position)

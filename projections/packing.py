@@ -104,8 +104,12 @@ class _Body(Generic[S]):
             kw_only=True,
             gc=False,
         )
-        self._struct = struct
         self._packed = packed
+        self._defaults = tuple(
+            (field.name, field.default)
+            for field in msgspec.structs.fields(packed)
+            if field.default is not msgspec.NODEFAULT
+        )
         self._names = tuple(packed.__struct_fields__)
         self._ids = tuple(ids.items())
         self._encode = msgspec.msgpack.Encoder().encode
@@ -116,11 +120,13 @@ class _Body(Generic[S]):
         values = {name: getattr(state, name) for name in self._names}
         values.update(instead)
         for name, prefix in self._ids:
-            values[name] = (
-                packed_id(values[name]) if values[name].startswith(f"{prefix}_") else None
-            )
-            if values[name] is None:
+            id = packed_id(values[name]) if values[name].startswith(f"{prefix}_") else None
+            if id is None:
                 return None
+            values[name] = id
+        for name, default in self._defaults:
+            if values[name] == default:  # what is left out is known by identity
+                values[name] = default
         body = self._encode(self._packed(**values))
         return body if len(body) <= MAX_BODY_BYTES else None
 

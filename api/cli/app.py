@@ -16,9 +16,12 @@ from api.cli import (
     documents,
     events,
     followers,
+    key_lineage,
     keys,
     output,
+    plans,
     purchases,
+    quotas,
     rebuild,
     running,
     sql,
@@ -65,8 +68,11 @@ def build() -> typer.Typer:
     )
     for commands in (running, verification, events, followers, rebuild, sql, documents):
         commands.register(app)
+    key_lineage.register(keys.app)
     app.add_typer(keys.app, name="keys")
     app.add_typer(accounts.app, name="accounts")
+    app.add_typer(plans.app, name="plans")
+    app.add_typer(quotas.app, name="quotas")
     app.add_typer(purchases.app, name="purchases")
     return app
 

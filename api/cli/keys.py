@@ -1,4 +1,4 @@
-"""keys: issue, list, show and revoke API keys, as the operator."""
+"""keys: issue, list, show and revoke API keys, as the operator (more in key_lineage.py)."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -13,9 +13,11 @@ from application.deciding import OPERATOR
 from application.ports import KeyUses, Ports
 from domain.allowances import Quota
 from domain.api_keys import ApiKey, IssueApiKey
+from domain.calendars import RatePeriod
 from domain.errors import InvalidCommand
 
-app = typer.Typer(help="Issue, list, show and revoke API keys.", no_args_is_help=True)
+app = typer.Typer(help="Issue, rotate, import and revoke API keys.", no_args_is_help=True)
+RATE_PERIOD = msgspec.json.Decoder(RatePeriod)
 
 
 @app.command("create", epilog="Example: tollhouse keys create ada@example.com 'ci' --quota 100/day")
@@ -27,6 +29,13 @@ def create(
     kind: Annotated[str, typer.Option(help="standard or service")] = "standard",
     environment: Annotated[str, typer.Option(help="live or test")] = "live",
     permission: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
+    role: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
+    ip_allow: Annotated[
+        list[str] | None, typer.Option(help="As in 10.0.0.0/8. May be repeated.")
+    ] = None,
+    rate_limit: Annotated[
+        list[str] | None, typer.Option(help="As in burst=10/second. May be repeated.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Issue a key. Its secret is shown now, and never again."""
@@ -39,6 +48,9 @@ def create(
                 "kind": kind,
                 "environment": environment,
                 "permissions": permission or [],
+                "roles": role or [],
+                "ip_allow": ip_allow or [],
+                "rate_limits": [parse_rate_limit(each) for each in rate_limit or []],
             },
             IssueApiKey,
         )
@@ -47,7 +59,7 @@ def create(
         return issued
 
     issued = context.obj.act(use)
-    fields = {"key": issued.secret, **_fields(issued.key)}
+    fields = {"key": issued.secret, **key_fields(issued.key)}
     (output.show_json if json else output.show_fields)(fields)
 
 
@@ -67,7 +79,7 @@ def list_(
         ):
             found += page
         uses = await ports.read_models.key_uses([key.id for key in found])
-        return [_fields(key) | _uses(uses.get(key.id)) for key in found]
+        return [key_fields(key) | uses_fields(uses.get(key.id)) for key in found]
 
     keys = context.obj.act(use)
     if json:
@@ -88,7 +100,7 @@ def show(context: typer.Context, key_id: str, json: Json = False) -> None:
     async def use(ports: Ports) -> dict[str, object]:
         key = await api_keys.get(ports, OPERATOR, key_id)
         uses = await ports.read_models.key_uses([key_id])
-        return _fields(key) | _uses(uses.get(key_id))
+        return key_fields(key) | uses_fields(uses.get(key_id))
 
     fields = context.obj.act(use)
     if json:
@@ -127,7 +139,20 @@ def parse_quota(text: str) -> Quota:
         ) from None
 
 
-def _fields(key: ApiKey) -> dict[str, object]:
+def parse_rate_limit(text: str) -> dict[str, object]:
+    """`burst=10/second` as a rate limit's fields. InvalidCommand."""
+    name, _, rule = text.partition("=")
+    limit, _, period = rule.partition("/")
+    try:
+        return {"name": name, "limit": int(limit), "period": RATE_PERIOD.decode(f'"{period}"')}
+    except (ValueError, msgspec.DecodeError):
+        raise InvalidCommand(
+            "rate_limit", "as in burst=10/second: a name, a number and second, minute, hour or day"
+        ) from None
+
+
+def key_fields(key: ApiKey) -> dict[str, object]:
+    """A key as the command line shows it; never its digests."""
     state = "active" if key.enabled else "paused"
     return {
         "id": key.id,
@@ -138,13 +163,19 @@ def _fields(key: ApiKey) -> dict[str, object]:
         "environment": key.environment,
         "state": "revoked" if key.revoked_at is not None else state,
         "permissions": list(key.permissions),
+        "roles": list(key.roles),
+        "ip_allow": list(key.ip_allow),
+        "rate_limits": [f"{each.name}={each.limit}/{each.period}" for each in key.rate_limits],
+        "generation": key.generation,
+        "previous_valid_until": _instant(key.previous_until or None),
         "issued_at": _instant(key.issued_at),
         "expires_at": _instant(key.expires_at),
         "revoked_at": _instant(key.revoked_at),
     }
 
 
-def _uses(uses: KeyUses | None) -> dict[str, object]:
+def uses_fields(uses: KeyUses | None) -> dict[str, object]:
+    """How often a key was used, as the command line shows it."""
     uses = uses or KeyUses()
     return {
         "last_used_at": None

@@ -9,7 +9,8 @@ from api.cli import output
 from api.cli.running import Json
 from application import accounts, purchases
 from application.deciding import OPERATOR
-from application.ports import PaymentAttachment, Ports
+from application.payment_ports import PaymentAttachment
+from application.ports import Ports
 from domain.credit_amounts import decimal
 from domain.purchases import Purchase
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, BinaryIO, Literal, Protocol
 
-from application.ports import Found, LakeColumn, LakeTable, Ports, SheetFormat
+from application.ports import Analytics, Found, LakeColumn, LakeTable, Ports, SheetFormat
 from projections.read_model import Rebuilt
 
 
@@ -61,6 +61,8 @@ class Wiring(Protocol):
     def signed_test_notice(self, body: bytes) -> dict[str, str]: ...
 
     def lake(self) -> Lake: ...
+
+    def analytics(self) -> Analytics: ...
 
     def version(self) -> str: ...
 

@@ -28,7 +28,8 @@ from api.http.strict_body import StrictBody
 from api.http.throttle import Throttle
 from api.http.verify_batch import VerifyBatchController
 from api.http.verify_lane import VerifyLane
-from application.ports import Analytics, Ports, RateLimits
+from application.ports import Analytics, Ports
+from application.rate_limits import RateLimits
 from application.verification import Verifier
 
 CONTROLLERS = [

@@ -78,7 +78,7 @@ class GrantRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     expires_at: datetime | None = None
     every: Every | None = None
     times: Annotated[int, Meta(ge=1, le=MAX_TIMES)] = 1
-    reason: Reason = None
+    reason: Reason | None = None
 
     def command(self) -> GrantCredits:
         """The same, in hundredths and in UTC. InvalidAmount, HttpProblem."""

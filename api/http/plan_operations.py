@@ -11,7 +11,6 @@ from api.http.plan_shapes import (
     PlanAnswer,
     PlanPage,
     PublishRequest,
-    RetireRequest,
     UpgradeRequest,
 )
 
@@ -179,9 +178,6 @@ RETIRE = Operation(
     who="user",
     answer=PlanAnswer,
     example={**_TEAM, "retired": True},
-    body=RetireRequest,
-    body_example={"reason": "nobody takes it"},
-    body_optional=True,
     parameters=(_NAME,),
     commands=True,
     errors=("NOT_FOUND", "PLAN_IN_USE"),

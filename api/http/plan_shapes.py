@@ -83,7 +83,6 @@ class ChangeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     title: Text | UnsetType = UNSET
     entitlements: EntitlementsChange = EntitlementsChange()
     self_service: bool | UnsetType = UNSET
-    reason: Reason | None = None
 
     def command(self) -> ChangePlan:
         """The command."""
@@ -103,12 +102,6 @@ class ChangeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                 UNSET if given.operation_costs is UNSET else _costs(given.operation_costs)
             ),
         )
-
-
-class RetireRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Why, for the history."""
-
-    reason: Reason | None = None
 
 
 class UpgradeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

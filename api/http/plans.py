@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from litestar import Controller, Request, Response, delete, get, patch, post, put
-from litestar.datastructures import State
+from litestar import Controller, Response, delete, get, patch, post, put
 from litestar.params import FromPath, JSONBody
 
 from api.http.answers import NO_CONTENT, answer, shown
@@ -29,13 +28,11 @@ from api.http.plan_shapes import (
     FeatureAnswer,
     PlanPage,
     PublishRequest,
-    RetireRequest,
     UpgradeRequest,
     next_plan,
     on_plan_answer,
     plan_answer,
 )
-from api.http.strict_json import decode
 from application import plans
 from application.deciding import Context
 from application.ports import Ports
@@ -105,7 +102,7 @@ class PlanController(Controller):
         command = data.command()
         return await commands.answer(
             user,
-            lambda context: plans.amend(ports, context, name, command, data.reason),
+            lambda context: plans.amend(ports, context, name, command),
             lambda plan: answer(200, plan_answer(plan)),
         )
 
@@ -113,17 +110,14 @@ class PlanController(Controller):
     async def retire(
         self,
         name: FromPath[str],
-        request: Request[Any, Any, State],
         user: Caller,
         ports: ThePorts,
         commands: TheCommands,
     ) -> Response[bytes]:
         """Take no new accounts."""
-        body = await request.body()
-        reason = decode(body, RetireRequest).reason if body else None
         return await commands.answer(
             user,
-            lambda context: plans.retire(ports, context, name, reason),
+            lambda context: plans.retire(ports, context, name),
             lambda plan: answer(200, plan_answer(plan)),
         )
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from api.http.health import Check, Checks, DirectoryCheck, FollowersCheck
-from application.ports import Follower, RateLimits
+from application.ports import Follower
+from application.rate_limits import RateLimits
 from projections.key_directory import KeyDirectory
 
 PATIENCE_SECONDS = 1.5

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from application.ports import PaymentAttachment
+from application.payment_ports import PaymentAttachment
 from domain.credit_amounts import decimal
 from domain.purchases import Package, Purchase, Status
 

@@ -48,7 +48,7 @@ class KeyQuota(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ResetRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whose quotas: one of the four, and why."""
+    """Whose quotas: one of the four, and why (but for `all`)."""
 
     account_id: str | None = None
     key_id: str | None = None
@@ -132,8 +132,8 @@ RESET = Operation(
     summary="Reset quotas",
     description=(
         "A window begins now: of what an account's keys share (`account_id`), of a key's own "
-        "quota (`key_id`), of up to 200 of both, all or none (`ids`), or of everybody (`all`). "
-        "For staff."
+        "quota (`key_id`), of up to 200 of both, all or none (`ids`), or of everybody (`all`, "
+        "which keeps no reason). For staff."
     ),
     who="user",
     answer=ResetAnswer,

@@ -113,7 +113,7 @@ class QuotaController(Controller):
 
         def carry(context: Context) -> Any:
             if owners is None:
-                return quotas.reset_everybody(ports, context, data.reason)
+                return quotas.reset_everybody(ports, context)
             return quotas.reset(ports, context, owners, data.reason)
 
         def show(done: WasReset) -> Answer:
@@ -153,6 +153,9 @@ def _owners(data: ResetRequest) -> tuple[str, ...] | None:
     named = [each for each in (data.account_id, data.key_id) if each is not None]
     if len(named) + (data.ids is not None) + data.all != 1:
         raise HttpProblem("INVALID_REQUEST", "One of `account_id`, `key_id`, `ids`, `all`.")
+    if data.all and data.reason is not None:
+        detail = "Reasons are sealed for the account they are about; this is about everybody."
+        raise HttpProblem("INVALID_REQUEST", detail, param="reason")
     if data.account_id is not None and not is_id("acct", data.account_id):
         raise NotFound("account", data.account_id)
     if data.key_id is not None and not is_id("key", data.key_id):

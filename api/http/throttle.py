@@ -9,7 +9,7 @@ Verification pays nothing for it: only what is refused is counted (docs/adr/0027
 import ipaddress
 import time
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
@@ -17,7 +17,7 @@ from litestar.types import HTTPScope, Message, Send
 
 from api.http.operation import Operation
 from api.http.problems import HttpProblem, problem_for, respond
-from application.ports import RateLimits, Standing
+from application.rate_limits import LimitName, RateLimits, RateStanding
 
 UNKNOWN = "unknown"
 IPV6_PREFIX = 64
@@ -25,7 +25,6 @@ IPV6_PREFIX = 64
 _COUNTED = "counted"
 _CREDENTIALS = frozenset({b"authorization", b"x-api-key"})
 
-LimitName = Literal["public", "failed"]
 _SAYS: Mapping[LimitName, str] = {
     "public": "Your address may send {0} requests within {1} seconds to public routes.",
     "failed": "Your address may present {0} credentials within {1} seconds that prove nothing.",
@@ -36,7 +35,7 @@ class _Counted(NamedTuple):
     """The limit that a request fell under, and where its address stands with it."""
 
     name: LimitName
-    standing: Standing
+    standing: RateStanding
 
 
 class Throttle:
@@ -125,7 +124,7 @@ def _fields(counted: _Counted) -> list[tuple[str, str]]:
     ]
 
 
-def _too_many(name: LimitName, standing: Standing) -> HttpProblem:
+def _too_many(name: LimitName, standing: RateStanding) -> HttpProblem:
     detail = _SAYS[name].format(standing.limit, standing.window_seconds)
     headers = {"retry-after": str(standing.more_in_seconds)}
     return HttpProblem("TOO_MANY_REQUESTS", detail, headers=headers)

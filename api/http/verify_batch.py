@@ -31,7 +31,7 @@ VERIFY_BATCH = Operation(
     body=VerifyBatchRequest,
     body_example={"items": [VERIFY.body_example]},
     reads=True,
-    errors=("STORE_UNAVAILABLE", "NOT_PERMITTED", "INVALID_PERMISSION_QUERY", "UNKNOWN_OPERATION"),
+    errors=("STORE_UNAVAILABLE", "FORBIDDEN", "INVALID_PERMISSION_QUERY", "UNKNOWN_OPERATION"),
 )
 
 

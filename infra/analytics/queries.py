@@ -206,7 +206,8 @@ class _TrailAnswer(msgspec.Struct):
     snapshot: _Published
 
 
-_TRAIL = msgspec.json.Decoder(_TrailAnswer)
+# Sums that no double holds come as strings.
+_TRAIL = msgspec.json.Decoder(_TrailAnswer, strict=False)
 
 _LESS = "Ask about fewer days, aggregate before joining, or use `tollhouse sql` beside the lake."
 _FEWER = "Ask about fewer days, or group by less."

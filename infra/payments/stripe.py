@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from application.errors import WebhookRefused
-from application.ports import PaymentAttachment
+from application.payment_ports import PaymentAttachment
 from domain.purchases import MOST_MINOR, NoticeKind, PaymentNotice
 from infra.payments.signature import require_signed
 

@@ -11,7 +11,6 @@ import psycopg
 
 from application.errors import StoreUnavailable
 from application.ports import Counted, Flush
-from domain.allowances import Window
 from domain.calendars import ETERNITY, length
 from domain.event import stored_name
 from domain.verification import KINDS, VerificationsCounted
@@ -129,11 +128,8 @@ class PostgresUsageLog:
             totals[counter - 1] = min(totals[counter - 1] + amount, MOST)
             counts[counter - 1] += 1
         # Of all the counters' windows only a few differ: one or two periods.
-        calendars: dict[tuple[Window, int], int] = {}
-        of = [
-            calendars.setdefault((window, length(rule.calendar.period)), len(calendars) + 1)
-            for window, rule in zip(flush.windows, rules, strict=True)
-        ]
+        numbers = {calendar: number for number, calendar in enumerate(flush.windows, 1)}
+        windows = flush.windows.values()
         async with answering(connection, STUCK_SECONDS):
             cursor = await connection.execute(
                 STATEMENT,
@@ -148,14 +144,14 @@ class PostgresUsageLog:
                     _array([rule.rule_no for rule in rules]),
                     _array([rule.limit for rule in rules]),
                     _array([rule.carry_over_max for rule in rules]),
-                    _array(of),
+                    _array([numbers[rule.calendar] for rule in rules]),
                     _array(totals),
                     _array(counts),
-                    _array([window.start for window, _ in calendars]),
-                    _array([window.base for window, _ in calendars]),
-                    _array([window.end for window, _ in calendars]),
-                    _array([window.next_end for window, _ in calendars]),
-                    _array([each for _, each in calendars]),
+                    _array([window.start for window in windows]),
+                    _array([window.base for window in windows]),
+                    _array([window.end for window in windows]),
+                    _array([window.next_end for window in windows]),
+                    _array([length(calendar.period) for calendar in flush.windows]),
                     _array(takes),
                 ),
                 prepare=True,

@@ -20,9 +20,10 @@ class Reply(NamedTuple):
 class Caller:
     """Sends commands with a key."""
 
-    def __init__(self, client: Client, key: str | None) -> None:
+    def __init__(self, client: Client, key: str | None, patience_seconds: float = 10) -> None:
         self.key = key
         self._client = client
+        self._patience = patience_seconds
 
     def with_key(self, key: str | None) -> "Caller":
         """The same connection, another caller."""
@@ -39,7 +40,7 @@ class Caller:
         key = {} if self.key is None else {"Tollhouse-Key": self.key}
         given = {**key, **(headers or {})}
         message = await self._client.request(
-            f"tollhouse.cmd.{command}", data, timeout=10, headers=given
+            f"tollhouse.cmd.{command}", data, timeout=self._patience, headers=given
         )
         return Reply(message.data, message.headers or {})
 

@@ -1,4 +1,5 @@
-"""The AsyncAPI document describes what is published: every subject, every header, every field."""
+"""The AsyncAPI document describes what is published, and which commands are taken: every subject,
+every header, every field."""
 
 import json
 from collections.abc import Iterator
@@ -14,6 +15,10 @@ from typer.testing import CliRunner
 from api import asyncapi
 from api.asyncapi_examples import published
 from api.cli.app import Session, build
+from api.http.codes import CODES
+from api.http.strict_json import decode
+from api.nats.endpoint import Endpoint
+from api.nats.services import ENDPOINTS
 from domain.event import NewEvent, personal_fields, stored_name
 from domain.events import CURRENT
 from infra.event_mapper import EventMapper
@@ -29,6 +34,9 @@ NAMES = [stored_name(each) for each in CURRENT]
 DOCUMENT: dict[str, Any] = json.loads(asyncapi.document("1.2.3"))
 MESSAGES = DOCUMENT["components"]["messages"]
 SCHEMAS = DOCUMENT["components"]["schemas"]
+FACTS = {
+    name: channel for name, channel in DOCUMENT["channels"].items() if not name.startswith("cmd.")
+}
 
 
 def problems(pointer: str, value: Any) -> list[str]:
@@ -83,15 +91,17 @@ def references(value: Any) -> Iterator[str]:
 
 
 def test_every_event_has_its_message_and_an_operation_that_sends_it() -> None:
-    assert list(MESSAGES) == NAMES
-    addresses = {channel["address"] for channel in DOCUMENT["channels"].values()}
+    assert list(MESSAGES)[: len(NAMES)] == NAMES
+    addresses = {channel["address"] for channel in FACTS.values()}
     expected = {f"tollhouse.evt.{name.rpartition('.')[0]}" for name in NAMES}
     expected = expected - {"tollhouse.evt.usage.counted"} | {"tollhouse.usage"}
     assert addresses == expected
     told = []
     for operation in DOCUMENT["operations"].values():
-        assert operation["action"] == "send"
         assert operation["summary"]
+        if operation["action"] == "receive":
+            continue
+        assert operation["action"] == "send"
         channel = DOCUMENT["channels"][operation["channel"]["$ref"].rpartition("/")[2]]
         told += [each["$ref"].rpartition("/")[2] for each in operation["messages"]]
         assert set(channel["messages"]) <= set(told)
@@ -100,7 +110,7 @@ def test_every_event_has_its_message_and_an_operation_that_sends_it() -> None:
 
 def test_streams_and_subjects_are_those_of_the_publisher() -> None:
     prefixes = {stream: subjects.rstrip(">") for stream, subjects in STREAMS.values()}
-    channels = DOCUMENT["channels"].values()
+    channels = FACTS.values()
     assert {channel["x-jetstream-stream"] for channel in channels} == set(prefixes)
     for channel in channels:
         assert channel["address"].startswith(prefixes[channel["x-jetstream-stream"]])
@@ -155,11 +165,7 @@ def check(name: str, fact: Fact) -> None:
     assert payload_problems(payload) == []
     assert problems("schemas/Headers", fact.headers) == []
     assert set(fact.headers) <= set(SCHEMAS["Headers"]["properties"])
-    [address] = [
-        channel["address"]
-        for channel in DOCUMENT["channels"].values()
-        if name in channel["messages"]
-    ]
+    [address] = [channel["address"] for channel in FACTS.values() if name in channel["messages"]]
     assert fact.subject == address
     assert fact.headers["Content-Type"] == MESSAGES[name]["contentType"]
 
@@ -176,6 +182,44 @@ def append_examples(url: str, log: Log, examples: list[Any]) -> None:
                 " VALUES (%s, %s, %s, %s)".encode(),
                 row,
             )
+
+
+def test_every_command_is_received_and_replied_to() -> None:
+    """Each on its subject, by whoever may call, with an answer and a problem in its inbox."""
+    received = {
+        DOCUMENT["channels"][operation["channel"]["$ref"].rpartition("/")[2]]["address"]: operation
+        for operation in DOCUMENT["operations"].values()
+        if operation["action"] == "receive"
+    }
+    assert set(received) == {endpoint.subject for endpoint in ENDPOINTS}
+    for operation in received.values():
+        assert operation["security"] == [{"$ref": "#/components/securitySchemes/caller"}]
+        reply = DOCUMENT["channels"][operation["reply"]["channel"]["$ref"].rpartition("/")[2]]
+        assert reply["address"] is None
+        assert set(reply["messages"]) == {"answer", "problem"}
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda each: each.subject)
+def test_example_of_a_command_has_the_shape_and_is_taken(endpoint: Endpoint) -> None:
+    """By its schema, and by what decodes it; the answer's by its schema."""
+    name = endpoint.subject.removeprefix("tollhouse.")
+    [request] = MESSAGES[f"{name}.request"]["examples"]
+    assert problems(f"messages/{name}.request/payload", request["payload"]) == []
+    assert decode(json.dumps(request["payload"]).encode(), endpoint.request)
+    unknown = {**request["payload"], "nosuch": 1}
+    assert problems(f"messages/{name}.request/payload", unknown)
+    headers = MESSAGES[f"{name}.request"]["headers"]
+    assert headers["required"] == ["Tollhouse-Key"]
+    assert ("Idempotency-Key" in headers["properties"]) == endpoint.operation.once
+    for answer in MESSAGES[f"{name}.answer"].get("examples", []):
+        assert problems(f"messages/{name}.answer/payload", answer["payload"]) == []
+
+
+def test_the_problem_of_commands_has_the_shape() -> None:
+    [example] = MESSAGES["problem"]["examples"]
+    assert problems("messages/problem/payload", example["payload"]) == []
+    assert CODES[example["payload"]["code"]].title == example["payload"]["title"]
+    assert problems("messages/problem/payload", {"code": 1})
 
 
 def test_message_of_another_shape_is_refused() -> None:

@@ -101,7 +101,7 @@ async def test_health_says_what_runs_and_since_when(client: httpx.AsyncClient) -
     assert body["uptime_seconds"] >= 0
     assert body["memory"]["rss_bytes"] is None or body["memory"]["rss_bytes"] > 1_000_000
     parts = {"database", "event_log", "nats", "directory", "projections", "publisher", "lake"}
-    assert set(body["checks"]) == parts
+    assert set(body["checks"]) == parts | {"rate_limits"}
     assert body["checks"]["publisher"]["lag"] == {"publish_usage": 0}
     assert set(body["checks"]["directory"]) >= {"position", "staleness_ms", "keys", "accounts"}
 

@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+import re
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -33,8 +36,6 @@ pytestmark = pytest.mark.anyio
 COMMANDS = [each.subject.removeprefix("tollhouse.cmd.") for each in ENDPOINTS]
 DESCRIBED = Described(SERVICE, "1.2.3", DESCRIPTION, QUEUE)
 PERMISSIONS = ("keys.verify", "keys.issue", "keys.manage", "quotas.read", "credits.spend")
-ALIKE = {"keys.issue", "quotas.get"}
-"""These answer alike whoever asks for how many; the others take an id or a key."""
 NOBODY = "acct_00000000000000000000000000"
 NO_KEY = "key_00000000000000000000000000"
 
@@ -46,6 +47,10 @@ BODIES: dict[str, dict[str, Any]] = {
     "keys.rotate": {"key_id": NO_KEY},
     "keys.revoke": {"key_id": NO_KEY},
     "quotas.get": {},
+    "credits.spend": {"account_id": NOBODY, "amount": "1.00"},
+    "credits.hold": {"account_id": NOBODY, "amount": "1.00"},
+    "credits.capture": {"hold_id": "hold_00000000000000000000000000"},
+    "credits.release": {"hold_id": "hold_00000000000000000000000000"},
 }
 
 
@@ -183,6 +188,38 @@ async def test_a_key_lives_over_nats(service: Caller, people: People) -> None:
     assert sorted(map(int, numbers)) == list(map(int, numbers))
 
 
+async def test_credits_are_spent_and_held_over_nats(service: Caller, people: People) -> None:
+    """Of the free plan's 5 credits; and what no longer can be is refused by its code."""
+    account = (await people.register())["id"]
+    spent = await service.ask("credits.spend", account_id=account, amount="1.50")
+    assert answered(spent)["available"] == "3.50"
+    held = answered(await service.ask("credits.hold", account_id=account, amount="3.00"))
+    assert (held["status"], held["available"]) == ("held", "0.50")
+    too_much = await service.ask("credits.spend", account_id=account, amount="0.51")
+    refused_any(too_much, 402, "CREDITS_EXHAUSTED")
+    part = await service.ask("credits.capture", hold_id=held["id"], amount="1.00")
+    assert (answered(part)["status"], answered(part)["available"]) == ("captured", "2.50")
+    again = await service.ask("credits.capture", hold_id=held["id"])
+    refused_any(again, 409, "HOLD_CAPTURED")
+    other = answered(await service.ask("credits.hold", account_id=account, amount="2.50"))
+    free = await service.ask("credits.release", hold_id=other["id"])
+    assert (answered(free)["status"], answered(free)["available"]) == ("released", "2.50")
+    for reply in (spent, part, free):
+        assert int(reply.headers["Tollhouse-Position"].partition(":")[2]) > 0
+    twice = [
+        await service.send(
+            "credits.spend",
+            json.dumps({"account_id": account, "amount": "2.00"}).encode(),
+            {"Idempotency-Key": "pay once"},
+        )
+        for _ in range(2)
+    ]
+    assert [answered(each)["available"] for each in twice] == ["0.50", "0.50"]
+    for wrong in ("-1.00", "0.001", "1e3"):
+        reply = await service.ask("credits.spend", account_id=account, amount=wrong)
+        refused_any(reply, 400, "INVALID_AMOUNT")
+
+
 async def test_quotas_are_told_page_by_page(service: Caller, people: People) -> None:
     account = await people.register()
     made = await people.key(
@@ -191,8 +228,8 @@ async def test_quotas_are_told_page_by_page(service: Caller, people: People) -> 
     await service.ask("keys.verify", key=made["key"])
     items, cursor = [], None
     while True:
-        given = {} if cursor is None else {"cursor": cursor}
-        page = answered(await service.ask("quotas.get", account_id=account["id"], limit=1, **given))
+        asked = {"account_id": account["id"], "limit": 1, "cursor": cursor}
+        page = answered(await service.ask("quotas.get", **asked))
         items += page["items"]
         if (cursor := page["next_cursor"]) is None:
             break
@@ -289,6 +326,12 @@ async def test_what_is_not_there_or_not_to_be_seen_is_not_found(
     for account in (NOBODY, "acct_x", NO_KEY):
         refused(await service.ask("keys.issue", name="k", account_id=account), 404, "NOT_FOUND")
         refused(await service.ask("quotas.get", account_id=account), 404, "NOT_FOUND")
+        for command in ("credits.spend", "credits.hold"):
+            reply = await service.ask(command, account_id=account, amount="1.00")
+            refused(reply, 404, "NOT_FOUND")
+    for hold_id in ("hold_00000000000000000000000000", "hold_x", NOBODY):
+        for command in ("credits.capture", "credits.release"):
+            refused(await service.ask(command, hold_id=hold_id), 404, "NOT_FOUND")
 
 
 async def test_a_command_is_done_once_for_its_idempotency_key(
@@ -320,15 +363,20 @@ async def test_a_command_is_done_once_for_its_idempotency_key(
 
 
 async def test_never_oversold_over_http_and_nats_by_two_processes(
-    service: Caller, people: People, client: httpx.AsyncClient, url: str, nats_server: RunningNats
+    service: Caller,
+    people: People,
+    client: httpx.AsyncClient,
+    house: House,
+    url: str,
+    nats_server: RunningNats,
 ) -> None:
     """64 at once on a key with 50 left, half of them on each road, while two take turns over
     NATS: exactly 50."""
     made = await people.key(await people.staff(), quota={"limit": 50, "period": "lifetime"})
     async with AsyncExitStack() as stack:
-        house = await stack.enter_async_context(a_house(url))
-        await house.directory.catch_up(int(made_position(await service.send("quotas.get", b""))), 5)
-        other = await stack.enter_async_context(serving(house, nats_server))
+        second = await stack.enter_async_context(a_house(url))
+        assert await second.directory.catch_up(house.directory.position, 5)
+        other = await stack.enter_async_context(serving(second, nats_server))
 
         async def both() -> bool:
             await service.ask("keys.verify", key="th_live_nobody")
@@ -342,7 +390,7 @@ async def test_never_oversold_over_http_and_nats_by_two_processes(
             for _ in range(32)
         )
         before = other.stats()["endpoints"][0]["num_requests"]
-        replies = await asyncio.gather(*over_nats, *over_http)
+        replies: list[Any] = await asyncio.gather(*over_nats, *over_http)
         taken = other.stats()["endpoints"][0]["num_requests"] - before
         assert 0 < taken < 32, "the queue group gives each request to one, and some to each"
         codes = [each.json()["code"] for each in replies]
@@ -350,11 +398,6 @@ async def test_never_oversold_over_http_and_nats_by_two_processes(
         assert codes.count("VALID") == 50
         last = answered(await service.ask("keys.verify", key=made["key"], cost=0))
         assert last["quotas"][0]["used"] == 50
-
-
-def made_position(reply: Reply) -> str:
-    """Nothing was made: the directory is as far as it is."""
-    return reply.headers.get("Tollhouse-Position", "0:0").partition(":")[2]
 
 
 async def test_a_slow_store_is_said_to_be_unavailable(
@@ -377,6 +420,25 @@ async def test_a_slow_store_is_said_to_be_unavailable(
         return bool(verdict.get("valid"))
 
     await until(again)
+
+
+async def test_the_example_of_the_page_works(
+    service: Caller, people: People, nats_server: RunningNats
+) -> None:
+    """docs/nats.md, as it is there."""
+    page = (Path(__file__).parents[2] / "docs/nats.md").read_text("utf-8")
+    program = page.partition("```python\n")[2].partition("```")[0]
+    made = await people.key(await people.user())
+    done = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", program),
+        env={"NATS": nats_server.caller_url, "SERVICE_KEY": str(service.key), "KEY": made["key"]},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await done.communicate()
+    assert said.decode() == "VALID [9]\n"
+    subjects = {each.subject for each in ENDPOINTS}
+    assert set(re.findall(r"^\| `(tollhouse\.cmd\.[a-z.-]+)`", page, re.MULTILINE)) == subjects
 
 
 async def test_logs_hold_no_secret(service: Caller, people: People) -> None:

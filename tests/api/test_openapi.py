@@ -13,7 +13,9 @@ from api.http.api_key_shapes import AmendRequest, IssueRequest, RevokeRequest
 from api.http.auth_shapes import LoginRequest, RegisterRequest
 from api.http.codes import CODES
 from api.http.key_lineage_shapes import ImportRequest, LeakRequest, RotateRequest
+from api.http.plan_shapes import AssignRequest, ChangeRequest, PublishRequest, UpgradeRequest
 from api.http.purchase_shapes import NoticeRequest, PurchaseRequest
+from api.http.quota_operations import QuotaRequest, ResetRequest
 from api.verification import VerifyRequest
 from tests.api.conftest import People
 
@@ -37,8 +39,20 @@ ROUTES = {
     ("get", "/v1/keys/{key_id}/history"),
     ("get", "/v1/accounts/{account_id}/history"),
     ("get", "/v1/plans"),
+    ("post", "/v1/plans"),
     ("get", "/v1/plans/current"),
+    ("get", "/v1/plans/comparison"),
+    ("post", "/v1/plans/upgrade"),
+    ("get", "/v1/plans/{name}"),
+    ("patch", "/v1/plans/{name}"),
+    ("post", "/v1/plans/{name}/retire"),
+    ("get", "/v1/plans/{name}/features/{feature}"),
+    ("put", "/v1/accounts/{account_id}/plan"),
+    ("delete", "/v1/accounts/{account_id}/plan/next"),
+    ("put", "/v1/accounts/{account_id}/quota"),
+    ("put", "/v1/keys/{key_id}/quota"),
     ("get", "/v1/quotas"),
+    ("post", "/v1/quotas/reset"),
     ("post", "/v1/analytics/query"),
     ("get", "/v1/analytics/usage"),
     ("get", "/v1/credits/packages"),
@@ -51,6 +65,13 @@ ROUTES = {
     ("get", "/health"),
 }
 BODIES: dict[str, type[msgspec.Struct]] = {
+    "publish_plan": PublishRequest,
+    "change_plan": ChangeRequest,
+    "upgrade_plan": UpgradeRequest,
+    "assign_plan": AssignRequest,
+    "set_account_quota": QuotaRequest,
+    "set_key_quota": QuotaRequest,
+    "reset_quotas": ResetRequest,
     "register": RegisterRequest,
     "login": LoginRequest,
     "issue_key": IssueRequest,
@@ -130,6 +151,7 @@ async def test_examples_of_answers_have_the_shape_of_answers(
         ("/v1/keys", headers),
         ("/v1/plans", {}),
         ("/v1/plans/current", headers),
+        ("/v1/plans/comparison", {}),
         ("/v1/quotas", headers),
         ("/v1/credits/packages", {}),
         ("/v1/credits/purchases", headers),

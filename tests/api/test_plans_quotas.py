@@ -13,6 +13,7 @@ from tests.api.conftest import People, refused
 pytestmark = pytest.mark.anyio
 
 BIG = 2**53 - 1
+JSON = {"content-type": "application/json"}
 
 
 async def the_quotas(client: httpx.AsyncClient, headers: dict[str, str]) -> list[dict[str, Any]]:
@@ -148,7 +149,7 @@ async def test_quota_that_staff_sets_is_in_the_place_of_the_plans_until_null(
     assert await spend(client, key, 2) == "VALID"
     assert await spend(client, key) == "USAGE_EXCEEDED"
 
-    reply = await client.put(path, json=None, headers=staff, content=b"null")
+    reply = await client.put(path, content=b"null", headers={**staff, **JSON})
     assert (reply.json()["set"], reply.json()["in_force"]["limit"]) == (None, 10)
     live = (await the_quotas(client, headers))[0]
     assert (live["limit"], live["used"], live["remaining"]) == (10, 12, 0)
@@ -188,7 +189,9 @@ async def test_owner_sets_a_keys_quota_below_the_accounts_and_staff_above(
     above = {"limit": 11, "period": "day"}
     assert (await client.put(path, json=above, headers=await people.staff())).status_code == 200
     refused(await client.put(path, json=above, headers=await people.user()), 404, "NOT_FOUND")
-    assert (await client.put(path, content=b"null", headers=headers)).json()["quota"] is None
+    assert (await client.put(path, content=b"null", headers={**headers, **JSON})).json()[
+        "quota"
+    ] is None
     await client.post(f"/v1/keys/{key['id']}/revoke", headers=headers)
     refused(await client.put(path, json=above, headers=headers), 409, "KEY_REVOKED")
 
@@ -251,7 +254,7 @@ async def test_what_is_no_quota_and_not_null_changes_nothing(
         reply = await client.put(
             path,
             content=body,
-            headers={**await people.staff(), "content-type": "application/json"},
+            headers={**await people.staff(), **JSON},
         )
         assert reply.status_code == 400
         assert reply.json()["code"] in ("INVALID_REQUEST", "MALFORMED_JSON")
@@ -410,6 +413,7 @@ async def test_reset_of_all_is_one_event_and_holds_for_everybody(
     [
         ({}, "INVALID_REQUEST", None),
         ({"all": True, "key_id": "key_x"}, "INVALID_REQUEST", None),
+        ({"all": True, "reason": "an outage"}, "INVALID_REQUEST", "reason"),
         ({"ids": []}, "INVALID_REQUEST", "ids"),
         ({"ids": ["key_x"]}, "INVALID_REQUEST", "ids[0]"),
         ({"ids": ["\u0000"]}, "INVALID_REQUEST", "ids[0]"),

@@ -43,6 +43,18 @@ REFUSALS: list[tuple[Exception, int, str, str | None]] = [
     (rules.AccountNotActive("acct_1", "suspended"), 403, "ACCOUNT_NOT_ACTIVE", None),
     (rules.EntitlementExceeded("keys", 2, "free"), 403, "PLAN_LIMIT_REACHED", None),
     (rules.KeyRevoked("key_1"), 409, "KEY_REVOKED", None),
+    (
+        rules.InvalidQuery("permissions", 7, "expected a permission"),
+        400,
+        "INVALID_PERMISSION_QUERY",
+        "permissions",
+    ),
+    (
+        rules.ImportRefused([rules.ImportFault(3, "hash", "no hash")] * 60, 100),
+        422,
+        "IMPORT_REFUSED",
+        "items[3].hash",
+    ),
     (rules.UnknownPlan("gold"), 400, "UNKNOWN_PLAN", "plan"),
     (rules.PlanNotOffered("gold"), 409, "PLAN_RETIRED", "plan"),
     (rules.PlanInUse("free"), 409, "PLAN_IN_USE", None),

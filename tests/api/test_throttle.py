@@ -21,10 +21,10 @@ from api.http.door import Door
 from api.http.health import Live
 from api.http.operation import Operation
 from api.http.problems import EXCEPTION_HANDLERS
-from api.http.throttle import LimitName, Throttle, network_of
+from api.http.throttle import Throttle, network_of
 from api.http.wire import BoundedHttp
 from application.errors import Unauthenticated
-from application.ports import Standing
+from application.rate_limits import LimitName, RateStanding
 from infra.http_server import http_server, mapped
 from infra.rate_limits import BoundedMemory, LimitsPerAddress
 from main import House
@@ -56,7 +56,7 @@ class Doorway:
         self.done = 0
         self.limits = LimitsPerAddress(LIMIT, BoundedMemory(clock=lambda: 1_000_000.25))
 
-    async def hit(self, name: LimitName, who: str) -> Standing:
+    async def hit(self, name: LimitName, who: str) -> RateStanding:
         return await self.limits.hit(name, who)
 
     async def shared(self) -> bool:

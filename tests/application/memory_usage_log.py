@@ -83,11 +83,11 @@ def expectations(flush: Flush) -> list[Expected]:
     return [
         Expected(
             rule.rule_no,
-            window,
+            flush.windows[rule.calendar],
             rule.limit,
             rule.carry_over_max,
             rule.kind,
             length(rule.calendar.period),
         )
-        for rule, window in zip(flush.rules, flush.windows, strict=True)
+        for rule in flush.rules
     ]

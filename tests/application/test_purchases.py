@@ -3,26 +3,34 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
+from typing import TypeVar
 
 import msgspec
 import psycopg
 import pytest
 
-from application import accounts, purchases
+from application import accounts, credits, purchases
+from application.credits import Price
 from application.deciding import Context, Principal
-from application.ports import Ports
+from application.ports import Appended, CounterLock, Decide, Ports
 from application.purchases import Outcome
 from domain.accounts import Account
 from domain.credit_events import CreditGranted, CreditWithdrawn
 from domain.errors import AccountNotActive, NotFound, UnknownPackage, UnknownProvider
+from domain.event import Metadata
 from domain.purchases import PaymentNotice, Purchase
 from infra.embedded import RunningPostgres
+from infra.event_mapper import EventMapper
+from infra.event_store import PostgresEventStore
 from infra.payments.stripe import Stripe
 from infra.payments.trial import Trial
 from tests.application.house import House, context, opened, owner
 from tests.conftest import fresh_database
+from tests.infra.proxy import COMMITTED, Loss, LossyProxy, lossy
 
 pytestmark = pytest.mark.anyio
+
+T = TypeVar("T")
 
 STRIPE = Principal(kind="system", id="payments:stripe")
 BOTH = {"stripe": Stripe(["whsec_" + "x" * 32]), "test": Trial(b"t" * 32)}
@@ -180,6 +188,42 @@ async def test_out_of_order_ends_the_same(house: House, ports: Ports, order: Seq
     assert net == (75_00 if "refund 250" in order else 100_00)
 
 
+class Unlucky(PostgresEventStore):
+    """Loses the commit of every decision once: its answer, or the whole of it."""
+
+    proxy: LossyProxy
+    loss: Loss
+
+    async def append_locked(
+        self, locks: Sequence[CounterLock], decide: Decide[T], metadata: Metadata
+    ) -> Appended[T]:
+        self.proxy.lose(self.loss, COMMITTED if self.loss == "cut" else b"COMMIT")
+        return await super().append_locked(locks, decide, metadata)
+
+
+@pytest.mark.parametrize("loss", ["cut", "cut_request"])
+async def test_a_commit_whose_answer_is_lost_counts_once(
+    house: House, ports: Ports, loss: Loss
+) -> None:
+    """Postgres goes away between the commit and its answer, or just before the commit."""
+    account = await house.account()
+    purchase = await started(ports, account)
+    with lossy(house.url) as proxy:
+        store = Unlucky(proxy.url, "log1", house.vault, EventMapper(), "decisions")
+        store.proxy, store.loss = proxy, loss
+        through = msgspec.structs.replace(ports, store=store)
+        notices = (paid(purchase), refunded(purchase, 2_50), refunded(purchase, 10_00))
+        try:
+            for number, notice in enumerate(notices, 1):
+                assert await told(through, notice) == ["counted"]
+                assert proxy.lost == number
+                assert await told(ports, notice) == ["duplicate"]
+        finally:
+            await store.close()
+    [bought, *taken] = await credit_events(house, account)
+    assert (bought.amount, [each.amount for each in taken]) == (100_00, [25_00, 75_00])
+
+
 async def test_a_full_refund_before_the_payment_leaves_no_credits(
     house: House, ports: Ports
 ) -> None:
@@ -188,6 +232,19 @@ async def test_a_full_refund_before_the_payment_leaves_no_credits(
     outcomes = await told(ports, refunded(purchase, 10_00), paid(purchase), paid(purchase))
     assert outcomes == ["recorded", "recorded", "duplicate"]
     assert await granted(house, account) == []
+    assert (await purchases.get(ports, owner(account), purchase.id)).status == "refunded"
+
+
+async def test_a_refund_takes_what_is_left_and_never_more(house: House, ports: Ports) -> None:
+    account = await house.account()
+    purchase = await started(ports, account)
+    await told(ports, paid(purchase))
+    # 5.00 of the plan go first, then 90.00 of what was bought; then the rest of that.
+    await credits.spend(ports, context(), account.id, Price(amount=95_00))
+    assert await told(ports, refunded(purchase, 5_00)) == ["counted"]
+    assert await told(ports, refunded(purchase, 10_00)) == ["counted"]
+    [_, *taken] = await credit_events(house, account)
+    assert [(each.amount, each.after) for each in taken] == [(10_00, 0)]
     assert (await purchases.get(ports, owner(account), purchase.id)).status == "refunded"
 
 

@@ -34,7 +34,7 @@ class Rotation(RuleBasedStateMachine):
         self.secrets: list[str] = []
         self.until: list[datetime | None] = []
         self.ended = False
-        self.rules: tuple[Rule, ...] = ()
+        self.counted: tuple[Rule, ...] = ()
 
     @property
     def key(self) -> ApiKey:
@@ -85,8 +85,8 @@ class Rotation(RuleBasedStateMachine):
         )
         assert isinstance(quota, ALLOWANCE.events)
         self.happens(quota.allowance_id, quota)
-        self.rules = key_rules(self.directory, self.key)
-        assert len(self.rules) == 2
+        self.counted = key_rules(self.directory, self.key)
+        assert len(self.counted) == 2
 
     @precondition(lambda self: self.secrets and not self.ended)
     @rule(overlap=OVERLAPS)
@@ -158,7 +158,7 @@ class Rotation(RuleBasedStateMachine):
     def it_stays_the_same_key_with_the_same_counters_and_limits(self) -> None:
         if not self.secrets:
             return
-        assert key_rules(self.directory, self.key) == self.rules
+        assert key_rules(self.directory, self.key) == self.counted
         assert (self.key.id, self.key.generation) == (KEY, len(self.secrets))
         replayed: ApiKey | None = None
         for event in self.history:

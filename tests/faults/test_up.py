@@ -33,13 +33,18 @@ def test_stopped_and_started_again_it_has_lost_nothing_and_left_nothing(
 
 
 def test_killed_it_takes_everything_along_and_starts_again(folder: Path) -> None:
-    with Up(folder) as up:
+    """Without the Redis of its settings, too: it limits by itself, and says so."""
+    with Up(folder, RATE_LIMIT_PER_MINUTE="3", RATE_LIMIT_STORAGE="redis://127.0.0.1:1/0") as up:
         processes = up.tree()
         up.process.kill()
         all_gone(processes)
         up.start()
         with up.client() as client:
             assert client.get("/health/ready").status_code == 200
+            assert client.get("/health").json()["checks"]["rate_limits"]["status"] == "down"
+            replies = [client.get("/v1/plans") for _ in range(4)]
+        assert [each.status_code for each in replies] == [200, 200, 200, 429]
+        assert replies[0].headers["ratelimit-policy"] == '"public";q=3;w=60'
 
 
 def test_unmetered_usage_of_the_last_moment_is_flushed_by_an_orderly_stop(folder: Path) -> None:

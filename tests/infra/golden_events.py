@@ -43,6 +43,18 @@ from domain.api_keys import (
     ApiKeyRolesSet,
     ApiKeyRotated,
 )
+from domain.credit_events import (
+    CreditBegun,
+    CreditCaptured,
+    CreditDrawn,
+    CreditExpired,
+    CreditGranted,
+    CreditHeld,
+    CreditReleased,
+    CreditSpent,
+    CreditWithdrawn,
+    Part,
+)
 from domain.event import Event, Metadata, NewEvent, stored_name
 from domain.plans import Entitlements, PlanChanged, PlanPublished, PlanRetired
 from domain.purchases import (
@@ -233,6 +245,83 @@ EXAMPLES: list[Event] = [
     PurchaseFailed(payment_id="pi_1", reason="card_declined"),
     PurchasePaidAgain(payment_id="pi_2", amount_minor=10_00),
     PurchaseRefunded(payment_id="pi_1", amount_minor=10_00, refunded_minor=2_50, credits=25_00),
+    CreditGranted(
+        account_id="acct_00000000000000000000000001",
+        entry_no=1,
+        at_us=1_790_000_000_000_001,
+        before=0,
+        after=5_00,
+        lot=1,
+        amount=5_00,
+        priority=0,
+        starts_at_us=1_790_000_000_000_001,
+        expires_at_us=1_790_812_800_000_000,
+        source="plan",
+        month=24_320,
+    ),
+    CreditBegun(
+        entry_no=2, at_us=1_790_000_000_000_002, before=5_00, after=6_00, lot=2, amount=1_00
+    ),
+    CreditDrawn(
+        entry_no=5,
+        at_us=1_790_000_000_000_003,
+        before=4_00,
+        after=4_00,
+        amount=2_00,
+        parts=(Part(1, 2_00),),
+        used=2_00,
+    ),
+    CreditSpent(
+        entry_no=6,
+        at_us=1_790_000_000_000_004,
+        before=4_00,
+        after=2_50,
+        amount=1_50,
+        parts=(Part(1, 1_00), Part(2, 50)),
+        operation="post_with_media",
+    ),
+    CreditHeld(
+        entry_no=7,
+        at_us=1_790_000_000_000_005,
+        before=2_50,
+        after=1_50,
+        hold_id="hold_00000000000000000000000006",
+        amount=1_00,
+        parts=(Part(1, 1_00),),
+        expires_at_us=1_790_000_900_000_005,
+        operation="post",
+    ),
+    CreditCaptured(
+        entry_no=8,
+        at_us=1_790_000_000_000_006,
+        before=1_50,
+        after=1_50,
+        hold_id="hold_00000000000000000000000006",
+        amount=75,
+        parts=(Part(1, 75),),
+    ),
+    CreditReleased(
+        entry_no=9,
+        at_us=1_790_000_000_000_006,
+        before=1_50,
+        after=1_75,
+        hold_id="hold_00000000000000000000000006",
+        amount=25,
+        parts=(Part(1, 25),),
+        reason="rest",
+    ),
+    CreditWithdrawn(
+        entry_no=10,
+        at_us=1_790_000_000_000_007,
+        before=1_75,
+        after=1_75,
+        lot=3,
+        amount=1_00,
+        upcoming=True,
+    ),
+    CreditExpired(
+        entry_no=11, at_us=1_790_812_800_000_000, before=1_75, after=50, lot=1, amount=1_25
+    ),
     VerificationsCounted(
         instance="usage_00000000000000000000000005",
         at_us=[1_790_000_000_000_001, 1_790_000_000_000_002],

@@ -109,19 +109,23 @@ def flush(
         kinds=[KINDS.index(each.kind) for each in expected],
         labels={"0": {"tags": ['q"\\ \u20ac \u0001']}},
     )
+    rules = [
+        rule(number, *each) for number, each in enumerate(zip(counters, expected, strict=True))
+    ]
     return Flush(
         stream=stream,
         version=version,
         metadata=msgspec.json.encode(metadata(f"{stream}_{version}")),
         batch=msgspec.json.encode(event)[1:-1],
-        rules=[rule(*each) for each in zip(counters, expected, strict=True)],
-        windows=[each.window for each in expected],
+        rules=rules,
+        windows={each.calendar: known.window for each, known in zip(rules, expected, strict=True)},
         takes=takes,
     )
 
 
-def rule(counter_id: int, known: Expected) -> Rule:
-    """The rule that leads to these expectations; its windows are given beside it."""
+def rule(number: int, counter_id: int, known: Expected) -> Rule:
+    """The rule that leads to these expectations; its windows are given beside it, by a calendar
+    that no other rule has."""
     return Rule(
         counter_id=counter_id,
         owner_id="o",
@@ -130,7 +134,7 @@ def rule(counter_id: int, known: Expected) -> Rule:
         name="a rule",
         scope="own",
         limit=known.limit,
-        calendar=Calendar("lifetime" if known.length == ETERNITY else "hour"),
+        calendar=Calendar("lifetime" if known.length == ETERNITY else "hour", number),
         rule_no=known.rule_no,
         carry_over_max=known.carry_max,
     )

@@ -1,20 +1,23 @@
 """Only a provider's own signature counts, over the exact bytes, and only now."""
 
+import base64
 import hmac
 import json
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from application.errors import WebhookRefused
-from domain.purchases import PaymentNotice
+from domain.purchases import SHIPPED, PaymentNotice
 from infra.payments import providers
 from infra.payments.stripe import Stripe
 from infra.payments.trial import Trial
-from infra.settings import Settings
+from infra.settings import Settings, SettingsError, development_secrets, load
 
 SECRET = "whsec_" + "a1B2" * 8
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -318,3 +321,62 @@ def test_the_trial_provider_is_there_in_development_and_test_only() -> None:
     assert set(providers(Settings())) == set()
     both = Settings(stripe_webhook_secret=SECRET, test_payment_secret=b"t" * 32)
     assert set(providers(both)) == {"stripe", "test"}
+
+
+def in_production(**more: str) -> dict[str, str]:
+    keys = {
+        name: base64.b64encode(os.urandom(32)).decode()
+        for name in ("TOLLHOUSE_MASTER_KEY", "TOLLHOUSE_KEY_PEPPER")
+    }
+    return {"TOLLHOUSE_ENVIRONMENT": "production", **keys, **more}
+
+
+def test_development_has_a_secret_for_trial_and_production_refuses_one(tmp_path: Path) -> None:
+    made = development_secrets(Settings(data_dir=tmp_path))
+    assert len(made.test_payment_secret) == 32
+    assert development_secrets(Settings(data_dir=tmp_path)) == made
+    secret = base64.b64encode(made.test_payment_secret).decode()
+    with pytest.raises(SettingsError, match="TOLLHOUSE_TEST_PAYMENT_SECRET") as refused:
+        load(in_production(TOLLHOUSE_TEST_PAYMENT_SECRET=secret), None)
+    assert secret not in str(refused.value)
+
+
+def test_stripes_secret_comes_from_a_variable_or_a_file_and_is_never_shown(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text(SECRET + "\n")
+    settings = load(in_production(TOLLHOUSE_STRIPE_WEBHOOK_SECRET_FILE=str(file)), None)
+    assert settings.stripe_webhook_secret == SECRET
+    assert SECRET not in repr(settings)
+    for name, value, says in (
+        ("STRIPE_WEBHOOK_SECRET", "sk_live_" + "a" * 30, "whsec_"),
+        ("STRIPE_WEBHOOK_SECRET", "whsec_short", "whsec_"),
+        ("STRIPE_WEBHOOK_SECRET_PREVIOUS", SECRET, "without TOLLHOUSE_STRIPE_WEBHOOK_SECRET"),
+    ):
+        with pytest.raises(SettingsError) as refused:
+            load({f"TOLLHOUSE_{name}": value}, None)
+        assert says in str(refused.value)
+        assert value not in str(refused.value)
+
+
+def test_packages_are_those_of_the_setting_or_as_shipped() -> None:
+    assert load({}, None).credit_packages == SHIPPED
+    one = {
+        "name": "starter",
+        "title": "50 credits",
+        "credits": "50.00",
+        "price_minor": 600,
+        "currency": "EUR",
+    }
+    [package] = load({"TOLLHOUSE_CREDIT_PACKAGES": json.dumps([one])}, None).credit_packages
+    assert (package.credits, package.expires_after_days) == (50_00, None)
+    for raw, says in (
+        ("[{", "JSON list"),
+        (json.dumps([one, one]), "each name once"),
+        (json.dumps([{**one, "credits": "-5.00"}]), "credits"),
+        (json.dumps([{**one, "credits": 50}]), "JSON list"),
+        (json.dumps([{**one, "price": 600}]), "price"),
+        (json.dumps([{**one, "currency": "eur"}]), "currency"),
+    ):
+        with pytest.raises(SettingsError, match="TOLLHOUSE_CREDIT_PACKAGES") as refused:
+            load({"TOLLHOUSE_CREDIT_PACKAGES": raw}, None)
+        assert says in str(refused.value)

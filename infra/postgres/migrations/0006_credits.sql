@@ -46,3 +46,7 @@ CREATE TABLE credit_uses (
     position bigint NOT NULL,
     PRIMARY KEY (account_id, last_entry)
 );
+
+INSERT INTO followers (name, log) VALUES
+    ('credit_decisions', 'decisions'),
+    ('credit_uses', 'usage');
