@@ -32,6 +32,7 @@ T = TypeVar("T")
 
 THREADS = 4
 GIVE_UP_SECONDS = 3.0
+GRACE_SECONDS = 0.5
 LONGEST_SECONDS = 7.0
 
 _CONFLICTS = {"claims_pkey": "claim", "key_digests_pkey": "key", "answers_pkey": "answer"}
@@ -136,7 +137,9 @@ class PostgresEventStore:
 
     def _persistently(self, call: Callable[[RowsRecorder], T]) -> T:
         """Run against the store; over broken connections, for a bounded time."""
-        deadline = time.monotonic() + GIVE_UP_SECONDS
+        # A little longer than until a silent line is hung up: what was under way then is tried
+        # again, so a reply that was lost in silence is looked up as well.
+        deadline = time.monotonic() + GIVE_UP_SECONDS + GRACE_SECONDS
         while True:
             try:
                 return call(self._ready())

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 
@@ -51,10 +51,10 @@ SETTINGS = Settings(
 
 
 @pytest.fixture(scope="module")
-def url(postgres_server: RunningPostgres) -> AsyncIterator[str]:
+def url(postgres_server: RunningPostgres) -> Iterator[str]:
     """A database for all tests here: every account is one test's own."""
     with fresh_database(postgres_server) as url:
-        yield url  # type: ignore[misc]
+        yield url
         assert credit_violations(url) == []
 
 
