@@ -6,10 +6,11 @@ import msgspec
 from msgspec import Meta
 
 from api.http.callers import is_access_token, principal_of_key
+from application.asks import Ask, Resolved
 from application.batches import NO_LABELS, Labels
 from application.errors import Unauthenticated
 from application.verdicts import Verdict
-from application.verification import Ask, Resolved, Verifier
+from application.verification import Verifier
 from domain import permission_query
 from domain.allowances import MAX_AMOUNT
 from domain.errors import InvalidCommand, NotPermitted

@@ -16,6 +16,7 @@ from application.deciding import (
     new_id,
     retrying,
 )
+from application.key_quotas import permit_key_quota
 from application.ports import Ports
 from application.rows import EntitlementRow, KeyDigestRow, Row
 from domain import allowances, api_keys, key_format
@@ -68,6 +69,7 @@ async def issue(
         raise NotPermitted("staff")
     account, plan = await owner_of_new_keys(ports, command.account_id)
     allowed = plan.entitlements.keys
+    permit_key_quota(ports, principal, account.id, quota)
 
     if secret is None:
         entropy = ports.entropy(key_format.SECRET_BYTES)
@@ -135,6 +137,7 @@ async def amend(
             changes.append(amended)
             key = amended.state
         if not isinstance(quota, msgspec.UnsetType):
+            permit_key_quota(ports, context.principal, key.account_id, quota)
             more, counters = await set_quota(ports, key_id, key.account_id, quota, now)
             changes += more
             rows += counters

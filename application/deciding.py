@@ -38,14 +38,10 @@ PLAN = Noun[plans.Plan]("plan", plans.evolve, get_args(plans.PlanEvent))
 ALLOWANCE = Noun[allowances.Allowance](
     "allowance", allowances.evolve, get_args(allowances.AllowanceEvent)
 )
-PURCHASE = Noun[purchases.Purchase](
-    "purchase", purchases.evolve, get_args(purchases.PurchaseEvent)
-)
+PURCHASE = Noun[purchases.Purchase]("purchase", purchases.evolve, get_args(purchases.PurchaseEvent))
 CREDIT = Noun[credits.CreditAccount]("credit", credits.evolve, get_args(credits.CreditEvent))
 
-RESET = Noun[allowances.GlobalReset](
-    "reset", allowances.reset_everybody, (allowances.ResetEvent,)
-)
+RESET = Noun[allowances.GlobalReset]("reset", allowances.reset_everybody, (allowances.ResetEvent,))
 
 FOLLOWED: dict[type[Event], Noun[Any]] = {
     event: noun for noun in (ACCOUNT, API_KEY, PLAN, ALLOWANCE, RESET) for event in noun.events

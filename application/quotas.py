@@ -19,14 +19,13 @@ from application.deciding import (
     RESET,
     Change,
     Context,
-    Principal,
     change,
     commit,
     load,
     retrying,
 )
+from application.key_quotas import permit_key_quota
 from application.ports import Ports
-from domain import plans
 from domain.allowances import (
     EVERYBODY,
     AllAllowancesReset,
@@ -91,25 +90,6 @@ async def set_key_quota(
         return await commit(ports, context, now, changes, rows, reason=reason)
 
     return await retrying(attempt)
-
-
-def permit_key_quota(
-    ports: Ports, principal: Principal, account_id: str, quota: Quota | None
-) -> None:
-    """Whether this principal may give a key of the account this quota. EntitlementExceeded."""
-    account = ports.directory.account(account_id)
-    if quota is not None and account is not None and not principal.is_staff:
-        plans.permit_key_quota(quota, shared_quota(ports, account_id), account.plan)
-
-
-def shared_quota(ports: Ports, account_id: str) -> Quota | None:
-    """What the account's keys share, as this process knows it: what staff set, else its plan's."""
-    for allowance in ports.directory.allowances(account_id):
-        if allowance.quota is not None:
-            return allowance.quota
-    account = ports.directory.account(account_id)
-    plan = None if account is None else ports.directory.plan(account.plan)
-    return None if plan is None else plan.entitlements.quota
 
 
 async def reset(

@@ -10,26 +10,34 @@ counter are answered at once, and their rows ride along with the next flush.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Protocol
 
 import msgspec
 import structlog
 
-from application.batches import MAX_ROWS, NO_LABELS, Batch, Labels, Waiting
+from application.asks import (
+    NOT_FOUND,
+    Ask,
+    Decided,
+    KeyDirectory,
+    Rehash,
+    Resolved,
+    Resolver,
+    Settle,
+)
+from application.batches import MAX_ROWS, Batch, Waiting
 from application.errors import DirectoryStale, StoreUnavailable
-from application.ports import Counted, Digests, Directory, Flush, UsageLog
-from application.rules import MAX_REMEMBERED, KeyRules, RuleBook
+from application.ports import Counted, Digests, Flush, UsageLog
+from application.rules import KeyRules, RuleBook
 from application.settling import Rehashing, Settling
 from application.verdicts import State, Verdict, denial_of_the_unknown, state_of, verdict_on
-from domain import calendars, key_format
+from domain import calendars
 from domain.allowances import Rule
 from domain.api_keys import ApiKey
 from domain.calendars import Calendar, Window
 from domain.errors import UnknownOperation
 from domain.event import Metadata
-from domain.permission_query import Query
 from domain.verification import (
     GRANTED,
     KINDS,
@@ -53,74 +61,6 @@ MAX_WINDOWS = 10_000
 _KIND = {kind: number for number, kind in enumerate(KINDS)}
 
 
-class KeyDirectory(Directory, Protocol):
-    """The directory, with the look-ups that only verification needs. `changes` rises with
-    everything that may change an answer."""
-
-    changes: int
-
-    @property
-    def partial(self) -> bool:
-        """Whether keys may be missing that the database has: then `fetch` looks there."""
-        ...
-
-    @property
-    def foreign_algorithms(self) -> Collection[str]:
-        """How the digests of keys are made that were issued elsewhere."""
-        ...
-
-    def find(self, digests: Sequence[bytes]) -> ApiKey | None: ...
-
-    async def fetch(self, digests: Sequence[bytes]) -> ApiKey | None: ...
-
-    def fresh(self, max_staleness_seconds: float) -> bool: ...
-
-
-class Resolved(msgspec.Struct, frozen=True, gc=False):
-    """What a secret leads to. `superseded`: a rotation replaced it; `foreign`: it was issued
-    elsewhere, and isn't known by our own digest yet."""
-
-    key: ApiKey | None
-    superseded: bool = False
-    foreign: bool = False
-
-
-NOBODY = Resolved(None)
-
-
-class Ask(msgspec.Struct, frozen=True, gc=False):
-    """One verification. `operation` is priced by the plan; `foreign_secret` is what a key from
-    elsewhere was presented as."""
-
-    resolved: Resolved
-    audience: str | None = None
-    query: Query | None = None
-    cost: int = 1
-    operation: str | None = None
-    ip: str | None = None
-    labels: Labels = NO_LABELS
-    foreign_secret: str | None = None
-
-
-class Decided(msgspec.Struct, frozen=True, gc=False):
-    """What memory says of an ask: the verdict so far, and which counters are still to be taken,
-    how much of each."""
-
-    key: ApiKey | None
-    code: Code
-    rules: tuple[Rule, ...] = ()
-    amounts: tuple[int, ...] = ()
-
-
-NOT_FOUND = Decided(None, "NOT_FOUND")
-
-Settle = Callable[[Sequence[str]], Awaitable[None]]
-"""Decides anew what credits these accounts have."""
-
-Rehash = Callable[[str, str], Awaitable[None]]
-"""Gives a key from elsewhere our own digest of its secret."""
-
-
 class Verifier:
     """Judges, counts and answers. One for each process; `run` must be running.
 
@@ -142,7 +82,7 @@ class Verifier:
         self._directory = directory
         self._rules = RuleBook(directory)
         self._usage = usage
-        self._digests = digests
+        self._resolver = Resolver(directory, digests)
         self._stream = stream
         self._log_id = log_id
         self._max_staleness = max_staleness_seconds
@@ -150,7 +90,6 @@ class Verifier:
         self._settling = Settling(settle)
         self._rehashing = Rehashing(rehash)
         self._windows: dict[Calendar, Window] = {}
-        self._resolved: dict[bytes, tuple[int, Resolved]] = {}
         self._open = Batch(stream, 1)
         self._full: deque[Batch] = deque()
         self._wanted = asyncio.Event()
@@ -161,31 +100,7 @@ class Verifier:
 
     async def resolve(self, secret: str) -> Resolved:
         """The key of this secret, if there is one. Forged ones are refused before look-up."""
-        if len(secret) > key_format.MAX_PRESENTED_CHARACTERS or key_format.looks_forged(secret):
-            return NOBODY
-        directory = self._directory
-        digests = self._digests.candidates(secret)
-        found = self._resolved.get(digests[0])
-        if found is not None and found[0] == directory.changes:
-            return found[1]
-        key = directory.find(digests)
-        if key is None and directory.partial:
-            key = await directory.fetch(digests)
-        if key is not None:
-            resolved = Resolved(key, key.digest not in digests)
-            if len(self._resolved) >= MAX_REMEMBERED:
-                self._resolved.clear()
-            self._resolved[digests[0]] = (directory.changes, resolved)
-            return resolved
-        if not directory.foreign_algorithms:
-            return NOBODY
-        digests = self._digests.foreign(secret, directory.foreign_algorithms)
-        key = directory.find(digests)
-        if key is None and directory.partial:
-            key = await directory.fetch(digests)
-        if key is None:
-            return NOBODY
-        return Resolved(key, key.digest not in digests, foreign=True)
+        return await self._resolver.resolve(secret)
 
     def judge(self, resolved: Resolved, ip: str | None) -> Code:
         """Whether a key that acts for itself works now, as far as memory knows."""

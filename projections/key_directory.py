@@ -42,8 +42,8 @@ class KeyDirectory:
 
     `nouns` maps an event class to its `evolve`. Everything here runs on the event loop's
     thread; a step of the log is applied whole before anything else is looked up. `changes` rises
-    with everything that may change an answer. `missing` and
-    `max_keys`: hold so many keys, those used lately, and read the others from there.
+    with everything that may change an answer. `missing` and `max_keys`: hold so many keys, those
+    used lately, and read the others from there.
     """
 
     def __init__(
@@ -172,6 +172,12 @@ class KeyDirectory:
         if key is None and self._recent is not None:
             key = await self._recent.fetch(digests)
         return None if key is None or key.id in self._closed else key
+
+    async def hold(self, key_ids: Sequence[str]) -> None:
+        """See to it that `key` and `allowances` know these keys for the next 10 seconds, those
+        that there are. Nothing to do unless the directory is partial; raises as `fetch` does."""
+        if self._recent is not None:
+            await self._recent.hold(key_ids)
 
     def key(self, key_id: str) -> ApiKey | None:
         """The key of this id."""

@@ -12,7 +12,8 @@ closed here (docs/adr/0026):
   down with their positions; a state older than such an event is not taken, and read again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -39,6 +40,10 @@ class MissingKeys(Protocol):
 
     async def fetch(self, digests: Sequence[bytes]) -> Fetched | None:
         """The key that has one of these digests, read after the call; None: there is none."""
+        ...
+
+    async def keys(self, key_ids: Sequence[str]) -> list[Fetched]:
+        """Those of these keys that there are, in any order."""
         ...
 
 
@@ -81,18 +86,27 @@ class RecentKeys:
     async def fetch(self, digests: Sequence[bytes]) -> ApiKey | None:
         """The key of one of these digests, from the database. None: there is no such key in a
         snapshot taken after the call; that is not remembered."""
-        while True:
-            self._fetching += 1
-            try:
+        with self._noting():
+            while True:
                 found = await self._missing.fetch(digests)
                 if found is None:
                     return None
-                if found.position >= self._passed.get(found.key.id, 0):
-                    return self._take(found, digests)
-            finally:
-                self._fetching -= 1
-                if not self._fetching:
-                    self._passed.clear()
+                if not self._take(found):
+                    continue
+                key = self.get(found.key.id)
+                for digest in digests:
+                    if key is not None and is_of(key, digest):
+                        self._ids.put(digest, key.id)
+                        return key
+                return None
+
+    async def hold(self, key_ids: Sequence[str]) -> None:
+        """See to it that these keys are here for the next seconds, those that there are."""
+        with self._noting():
+            absent = [each for each in key_ids if self._entries.get(each) is None]
+            while absent:
+                found = await self._missing.keys(absent)
+                absent = [each.key.id for each in found if not self._take(each)]
 
     def state(self, stream: str) -> tuple[msgspec.Struct | None, int] | None:
         """What an event of this stream folds onto, and the position that it stands at; None if
@@ -120,18 +134,27 @@ class RecentKeys:
         else:
             entry.rule, entry.rules = state, _rules(state)
 
-    def _take(self, found: Fetched, digests: Sequence[bytes]) -> ApiKey | None:
-        """Hold what was fetched, but where what is here stands at a later position."""
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        """While something is fetched, note what is passed over."""
+        self._fetching += 1
+        try:
+            yield
+        finally:
+            self._fetching -= 1
+            if not self._fetching:
+                self._passed.clear()
+
+    def _take(self, found: Fetched) -> bool:
+        """Hold what was fetched, but where what is here stands at a later position. False: an
+        event was passed over that is later than that."""
         key = found.key
         entry = self._entries.get(key.id)
+        if entry is None and found.position < self._passed.get(key.id, 0):
+            return False
         if entry is None or entry.position < found.position:
-            entry = _Entry(key, found.rule, _rules(found.rule), found.position)
-            self._entries.put(key.id, entry)
-        digest = next((each for each in digests if is_of(entry.key, each)), None)
-        if digest is None:
-            return None
-        self._ids.put(digest, key.id)
-        return entry.key
+            self._entries.put(key.id, _Entry(key, found.rule, _rules(found.rule), found.position))
+        return True
 
 
 def _rules(rule: Allowance | None) -> tuple[Allowance, ...]:

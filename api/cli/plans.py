@@ -1,6 +1,6 @@
 """plans: list, show, publish, change, retire; and put accounts on them, as the operator."""
 
-from typing import Annotated, Protocol, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 
 import msgspec
 import typer
@@ -135,13 +135,14 @@ def _show(plan: Plan, json: bool) -> None:
     if json:
         output.show_json(fields)
     else:
-        output.show_fields({**fields, **fields.pop("entitlements")})
+        permits: dict[str, object] = fields.pop("entitlements")
+        output.show_fields(fields | permits)
 
 
-def _body(plan: Plan) -> dict[str, object]:
+def _body(plan: Plan) -> dict[str, Any]:
     from api.http.plan_shapes import plan_answer
 
-    fields: dict[str, object] = msgspec.to_builtins(plan_answer(plan))
+    fields: dict[str, Any] = msgspec.to_builtins(plan_answer(plan))
     return fields
 
 

@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from api.http.problems import HttpProblem
+from application.asks import Resolved
 from application.deciding import Principal
 from application.errors import Unauthenticated
 from application.ports import Ports
 from application.sessions import principal_of_token
-from application.verification import Resolved, Verifier
+from application.verification import Verifier
 
 
 def credential(headers: Iterable[tuple[bytes, bytes]]) -> str | None:

@@ -27,6 +27,7 @@ from api.http.quota_shapes import quota_rule
 from api.http.strict_json import decode
 from application import quota_pages, quotas
 from application.deciding import Context
+from application.key_quotas import shared_quota
 from application.quota_pages import Place
 from application.quotas import WasReset
 from domain.errors import NotFound
@@ -71,7 +72,7 @@ class QuotaController(Controller):
             return None, await quotas.set_account_quota(ports, context, account_id, quota, reason)
 
         def show(_: None) -> Answer:
-            in_force = quotas.shared_quota(ports, account_id) if quota is None else quota
+            in_force = shared_quota(ports, account_id) if quota is None else quota
             content = AccountQuota(
                 account_id=account_id,
                 set=None if quota is None else quota_rule(quota, "shared"),

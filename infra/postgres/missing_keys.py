@@ -22,11 +22,15 @@ _ALLOWANCE = msgspec.json.Decoder(Allowance)
 _FETCH = """
 SELECT wanted.n, last.position, keys.state, rules.state
   FROM (SELECT coalesce(max(notification_id), 0) AS position FROM decisions) AS last,
-       unnest(%s::bytea[]) WITH ORDINALITY AS wanted (digest, n)
-  JOIN key_digests USING (digest)
-  JOIN states AS keys ON keys.stream_id = key_id
+       {wanted}
+  JOIN states AS keys ON keys.stream_id = key_id AND keys.noun = 'api_key'
   LEFT JOIN states AS rules ON rules.stream_id = 'alw_' || split_part(key_id, '_', 2)
 """
+_BY_DIGEST = _FETCH.format(
+    wanted="unnest(%s::bytea[]) WITH ORDINALITY AS wanted (digest, n) "
+    "JOIN key_digests USING (digest)"
+)
+_BY_ID = _FETCH.format(wanted="unnest(%s::text[]) WITH ORDINALITY AS wanted (key_id, n)")
 
 
 class _Wanted:
@@ -61,6 +65,11 @@ class PostgresMissingKeys:
             self._reading = asyncio.create_task(self._read())
         return await wanted.answer
 
+    async def keys(self, key_ids: Sequence[str]) -> list[Fetched]:
+        """Those of these keys that there are. Raises StoreUnavailable."""
+        rows = await self._lookups.rows(_BY_ID, (list(key_ids),))
+        return [_fetched(*columns) for _, *columns in rows]
+
     async def _read(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
@@ -82,12 +91,11 @@ class PostgresMissingKeys:
         """What was found, by the place in the batch of who wanted it."""
         digests = [digest for each in batch for digest in each.digests]
         places = [number for number, each in enumerate(batch) for _ in each.digests]
-        rows = await self._lookups.rows(_FETCH, (digests,))
-        return {
-            places[n - 1]: Fetched(
-                position,
-                _API_KEY.decode(key),
-                None if rule is None else _ALLOWANCE.decode(rule),
-            )
-            for n, position, key, rule in rows
-        }
+        rows = await self._lookups.rows(_BY_DIGEST, (digests,))
+        return {places[n - 1]: _fetched(*columns) for n, *columns in rows}
+
+
+def _fetched(position: int, key: bytes, rule: bytes | None) -> Fetched:
+    return Fetched(
+        position, _API_KEY.decode(key), None if rule is None else _ALLOWANCE.decode(rule)
+    )

@@ -404,7 +404,7 @@ async def test_a_slow_store_is_said_to_be_unavailable(
     service: Caller, people: People, url: str
 ) -> None:
     """Counters that can't be locked: everybody hears of it in time, and then it goes on."""
-    made = await people.key(await people.user(), quota={"limit": 50, "period": "day"})
+    made = await people.key(await people.user(), quota={"limit": 50, "period": "month"})
     with psycopg.connect(conninfo(url)) as blocker:
         blocker.execute("LOCK TABLE counters, decisions IN ACCESS EXCLUSIVE MODE")
         async with asyncio.timeout(8):

@@ -12,6 +12,13 @@ from api.http.analytics_shapes import QueryRequest
 from api.http.api_key_shapes import AmendRequest, IssueRequest, RevokeRequest
 from api.http.auth_shapes import LoginRequest, RegisterRequest
 from api.http.codes import CODES
+from api.http.credit_shapes import (
+    CaptureRequest,
+    CheckRequest,
+    GrantRequest,
+    HoldRequest,
+    SpendRequest,
+)
 from api.http.key_lineage_shapes import ImportRequest, LeakRequest, RotateRequest
 from api.http.plan_shapes import AssignRequest, ChangeRequest, PublishRequest, UpgradeRequest
 from api.http.purchase_shapes import NoticeRequest, PurchaseRequest
@@ -53,6 +60,15 @@ ROUTES = {
     ("put", "/v1/keys/{key_id}/quota"),
     ("get", "/v1/quotas"),
     ("post", "/v1/quotas/reset"),
+    ("get", "/v1/credits"),
+    ("get", "/v1/credits/history"),
+    ("post", "/v1/credits/check"),
+    ("get", "/v1/credits/costs"),
+    ("post", "/v1/credits/grants"),
+    ("post", "/v1/credits/spend"),
+    ("post", "/v1/credits/holds"),
+    ("post", "/v1/credits/holds/{hold_id}/capture"),
+    ("post", "/v1/credits/holds/{hold_id}/release"),
     ("post", "/v1/analytics/query"),
     ("get", "/v1/analytics/usage"),
     ("get", "/v1/credits/packages"),
@@ -81,6 +97,11 @@ BODIES: dict[str, type[msgspec.Struct]] = {
     "respond_to_leak": LeakRequest,
     "import_keys": ImportRequest,
     "verify_key": VerifyRequest,
+    "check_credits": CheckRequest,
+    "grant_credits": GrantRequest,
+    "spend_credits": SpendRequest,
+    "hold_credits": HoldRequest,
+    "capture_hold": CaptureRequest,
     "query_lake": QueryRequest,
     "start_purchase": PurchaseRequest,
     "payment_webhook": NoticeRequest,

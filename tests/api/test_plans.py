@@ -216,7 +216,9 @@ async def test_only_staff_makes_changes_retires_and_assigns(
         ]
         for reply in replies:
             refused(reply, 403, "FORBIDDEN")
-    refused(await client.post("/v1/plans", json={"name": "x", "title": "X"}), 401, "UNAUTHENTICATED")
+    refused(
+        await client.post("/v1/plans", json={"name": "x", "title": "X"}), 401, "UNAUTHENTICATED"
+    )
 
 
 async def test_owners_take_self_service_plans_only(

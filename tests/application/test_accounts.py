@@ -11,6 +11,7 @@ from application.accounts import RegisterAccount
 from application.deciding import PUBLIC, SYSTEM
 from application.errors import RegistrationUnavailable
 from application.ports import Policy
+from application.rules import account_rules
 from application.sessions import sign_in
 from domain.accounts import Profile
 from domain.errors import (
@@ -40,9 +41,9 @@ async def test_registered_account_is_on_its_plan_with_its_shared_quota(house: Ho
     assert registered.email == "ada@example.org"
     assert house.directory.position >= position
     assert house.directory.account(account.id) == account
-    (rule,) = house.directory.allowances(account.id)
-    assert (rule.scope, rule.limit, rule.period) == ("shared", 10, "day")
-    assert rule.counter_id in await house.lookups.counters([rule.counter_id])
+    assert house.directory.allowances(account.id) == ()  # none of its own: its plan's holds
+    (rule,) = account_rules(house.directory, account)
+    assert (rule.scope, rule.limit, rule.name) == ("shared", 10, "day")
 
 
 async def test_address_registered_twice_at_once_makes_one_account(

@@ -10,12 +10,12 @@ import pytest
 
 from application import accounts, credit_balances, credits, deciding
 from application.accounts import RegisterAccount
-from application.crediting import counter_id_of, stream_of
+from application.asks import Ask
+from application.crediting import Behind, counter_id_of, stream_of
 from application.credits import GrantCredits, Price
 from application.deciding import OPERATOR, Context, Principal
 from application.ports import CreditEntry
 from application.starting import prepare
-from application.verification import Ask
 from domain.accounts import Account
 from domain.api_keys import IssueApiKey
 from domain.errors import (
@@ -241,9 +241,10 @@ async def test_commands_and_verifications_at_once_never_overspend(
                 assert code in ("VALID", "CREDITS_EXHAUSTED")
                 spent += price if code == "VALID" else 0
             case "spend":
-                price = Price(operation="page")
                 try:
-                    done, _ = await credits.spend(ports, context(), account.id, price)
+                    done, _ = await credits.spend(
+                        ports, context(), account.id, Price(operation="page")
+                    )
                     spent += done.amount
                 except CreditsExhausted:
                     return
@@ -313,8 +314,8 @@ async def test_the_past_is_what_it_was(house: House, url: str) -> None:
     for wrong in (datetime.now(UTC) + timedelta(hours=1), account.registered_at - timedelta(1)):
         with pytest.raises(InvalidCommand):
             await credit_balances.balance(house.ports, account.id, wrong)
-    then = await credit_balances.history(house.ports, account.id, None, 9, as_of=seen[2][0])
-    assert [entry.kind for entry in then] == ["verification", "granted", "granted"]
+    past = await credit_balances.history(house.ports, account.id, None, 9, as_of=seen[2][0])
+    assert [entry.kind for entry in past] == ["verification", "granted", "granted"]
 
 
 async def test_looking_and_checking_spend_nothing(house: House, url: str) -> None:
@@ -391,7 +392,7 @@ async def test_a_process_that_is_behind_does_not_give_by_an_old_plan(
     counter_id = counter_id_of(account.id)
     newer = "UPDATE counters SET rule_no = rule_no + (1 << 20) WHERE counter_id = %s"
     run(url, newer, counter_id)
-    with pytest.raises(credits.Behind):  # the log has nothing newer: the row was tampered with
+    with pytest.raises(Behind):  # the log has nothing newer: the row was tampered with
         await credits.settle(house.ports, [account.id])
     run(url, newer.replace("+", "-"), counter_id)
     await credits.settle(house.ports, [account.id])

@@ -189,7 +189,12 @@ async def test_import_says_what_is_wrong_with_every_item_and_does_nothing(house:
     ]
     assert "TOLLHOUSE_IMPORT_HMAC_KEY" in found[5, "algorithm"]
     assert found[8, "account_id"] == "the account is suspended"
-    many = [item(full, "a"), item(account, "b"), item(full, "c"), item(full, "d")]
+    many = [
+        item(full, "a"),
+        item(account, "b"),
+        item(full, "c", command={"environment": "test"}),
+        item(full, "d"),
+    ]
     with pytest.raises(ImportRefused) as refused:
         await key_import.bring_in(house.ports, context(), many)
     assert [(fault.index, fault.param) for fault in refused.value.faults] == [

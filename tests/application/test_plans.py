@@ -7,6 +7,7 @@ import pytest
 
 from application import plans, quotas
 from application.deciding import Principal
+from application.key_quotas import shared_quota
 from application.plans import known_plan
 from domain.accounts import PlanAssigned
 from domain.allowances import Quota
@@ -58,7 +59,7 @@ async def test_a_change_of_a_plan_is_one_event_and_holds_for_all_on_it(house: Ho
     plan, position = await plans.amend(house.ports, context(), "team", command)
     assert (position - before, plan.revision) == (1, 2)
     for account in accounts:
-        assert quotas.shared_quota(house.ports, account.id) == Quota(70, "day")
+        assert shared_quota(house.ports, account.id) == Quota(70, "day")
         await house.key(account)
         with pytest.raises(EntitlementExceeded):
             await house.key(account)
@@ -88,7 +89,7 @@ async def test_a_retired_plan_takes_nobody_and_those_on_it_keep_it(house: House)
     kept, _ = await plans.assign(house.ports, context(), on_it.id, "team")
     assert kept.account.plan == "team"
     assert (await house.key(on_it)).key.account_id == on_it.id
-    assert quotas.shared_quota(house.ports, on_it.id) == Quota(50, "day")
+    assert shared_quota(house.ports, on_it.id) == Quota(50, "day")
 
 
 async def test_only_staff_makes_changes_retires_and_assigns(house: House) -> None:
@@ -138,13 +139,13 @@ async def test_a_smaller_plan_leaves_the_keys_and_gives_no_more(house: House) ->
 async def test_another_plan_ends_the_quota_that_staff_had_set(house: House) -> None:
     account = await house.account()
     await quotas.set_account_quota(house.ports, context(), account.id, Quota(99, "hour"))
-    assert quotas.shared_quota(house.ports, account.id) == Quota(99, "hour")
+    assert shared_quota(house.ports, account.id) == Quota(99, "hour")
     before = house.directory.position
     _, position = await plans.assign(house.ports, context(), account.id, "pro")
-    assert quotas.shared_quota(house.ports, account.id) == Quota(100_000, "day")
+    assert shared_quota(house.ports, account.id) == Quota(100_000, "day")
     assert position - before == 2  # in one transaction: the plan, and the end of the quota
     await quotas.set_account_quota(house.ports, context(), account.id, Quota(5, "day"))
-    assert quotas.shared_quota(house.ports, account.id) == Quota(5, "day")
+    assert shared_quota(house.ports, account.id) == Quota(5, "day")
 
 
 async def test_a_scheduled_change_waits_and_can_be_taken_back_by_the_owner(house: House) -> None:

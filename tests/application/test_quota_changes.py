@@ -7,9 +7,9 @@ import psycopg
 import pytest
 
 from application import api_keys
-from domain import allowances
-from domain.allowances import Allowance, Quota
+from domain.allowances import PLAN_BITS, Allowance, Quota
 from domain.api_keys import AmendApiKey
+from domain.calendars import Calendar, Period, window
 from infra.postgres.connection import conninfo
 from tests.application.house import House, context, owner
 
@@ -23,6 +23,10 @@ async def within_one_minute() -> int:
     while time.time() % 60 > 56:  # noqa: ASYNC110 - nobody tells that a minute has begun
         await asyncio.sleep(0.1)
     return time.time_ns() // 1000
+
+
+def start_of(period: Period, now: int) -> int:
+    return window(Calendar(period), now).start
 
 
 def use_up(house: House, rule: Allowance, window_start: int) -> None:
@@ -41,13 +45,15 @@ async def test_count_of_a_window_long_past_does_not_move_into_the_new_period(
     key = (await house.key(account, quota=Quota(5, "minute"))).key
     (rule,) = house.directory.allowances(key.id)
     now = await within_one_minute()
-    use_up(house, rule, allowances.window("minute", now).start - hours_ago * HOURS)
+    long_past = start_of("minute", now) - hours_ago * HOURS
+    use_up(house, rule, long_past)
     await api_keys.amend(
         house.ports, context(owner(account)), key.id, AmendApiKey(), Quota(5, "day")
     )
     counter = (await house.lookups.counters([rule.counter_id]))[rule.counter_id]
-    assert (counter.limit, counter.rule_no) == (5, 2)
-    assert counter.window_start == allowances.window("day", now).start
+    assert (counter.limit, counter.rule_no) == (5, 2 << PLAN_BITS)
+    # A window never moves back: where the minute was one of today's, it stays where it is.
+    assert counter.window_start == max(long_past, start_of("day", now))
     assert counter.used == 0
 
 
@@ -56,13 +62,13 @@ async def test_count_of_the_current_window_moves_into_the_new_period(house: Hous
     key = (await house.key(account, quota=Quota(5, "minute"))).key
     (rule,) = house.directory.allowances(key.id)
     now = await within_one_minute()
-    use_up(house, rule, allowances.window("minute", now).start)
+    use_up(house, rule, start_of("minute", now))
     await api_keys.amend(
         house.ports, context(owner(account)), key.id, AmendApiKey(), Quota(5, "day")
     )
     counter = (await house.lookups.counters([rule.counter_id]))[rule.counter_id]
-    assert (counter.limit, counter.rule_no) == (5, 2)
-    assert counter.window_start == allowances.window("day", now).start
+    assert (counter.limit, counter.rule_no) == (5, 2 << PLAN_BITS)
+    assert counter.window_start == start_of("minute", now)  # later than the day's
     assert counter.used == 5
 
 
@@ -71,7 +77,7 @@ async def test_another_limit_in_the_same_period_keeps_the_count(house: House) ->
     key = (await house.key(account, quota=Quota(5, "minute"))).key
     (rule,) = house.directory.allowances(key.id)
     now = await within_one_minute()
-    start = allowances.window("minute", now).start
+    start = start_of("minute", now)
     use_up(house, rule, start)
     await api_keys.amend(
         house.ports, context(owner(account)), key.id, AmendApiKey(), Quota(9, "minute")

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from application import plans, quotas
+from application.key_quotas import shared_quota
 from application.plans import known_plan
 from application.ports import Ports
 from application.renewals import renew_due, renewing
@@ -55,14 +56,14 @@ async def test_a_change_happens_when_it_is_due_and_once(house: House) -> None:
     assert await renew_due(at(house, DUE + timedelta(days=99))) == 0
     assert await assigned(house, account) == ["pro", "free"]
     assert scheduled(house) == 0
-    assert quotas.shared_quota(house.ports, account.id) == Quota(10, "day")
+    assert shared_quota(house.ports, account.id) == Quota(10, "day")
 
 
 async def test_a_renewal_ends_the_quota_that_staff_had_set(house: House) -> None:
     (account,) = await leaving(house)
     await quotas.set_account_quota(house.ports, context(), account.id, Quota(7, "hour"))
     await renew_due(at(house, DUE))
-    assert quotas.shared_quota(house.ports, account.id) == Quota(10, "day")
+    assert shared_quota(house.ports, account.id) == Quota(10, "day")
 
 
 async def test_two_processes_at_once_do_each_change_once(house: House, database_url: str) -> None:

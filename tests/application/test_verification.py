@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from application.asks import Ask, Resolved
 from application.batches import NO_LABELS, Labels
 from application.deciding import FOLLOWED
 from application.errors import DirectoryStale, StoreUnavailable
 from application.verdicts import Verdict
-from application.verification import Ask, Resolved, Verifier
+from application.verification import Verifier
 from domain import key_format
 from domain.allowances import (
     PLAN_BITS,

@@ -17,6 +17,7 @@ from domain.credit_events import (
     CreditExpired,
     CreditGranted,
     CreditReleased,
+    CreditSpent,
     Part,
 )
 from domain.credit_lots import month_of, month_start_us
@@ -101,7 +102,7 @@ def test_lower_priority_is_spent_first_then_what_expires_first_then_the_older() 
     account.grant(1_00, priority=50)
     account.spend(4_50)
     spent = account.events[-1]
-    assert spent == credits.CreditSpent(
+    assert spent == CreditSpent(
         entry_no=6,
         at_us=microseconds(NOON),
         before=5_00,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain import accounts, plan_rules, plans
-from domain.accounts import Account, AccountRegistered, PlanAssigned
+from domain.accounts import Account, AccountEvent, AccountRegistered, PlanAssigned
 from domain.allowances import Quota, RateLimit, check
 from domain.errors import EntitlementExceeded, InvalidCommand, PlanInUse, PlanNotOffered
 from domain.plan_rules import ChangePlan, PublishPlan
@@ -42,7 +42,7 @@ def given_plan(*events: PlanEvent) -> Plan:
 
 def an_account(*planned: str) -> Account:
     state: Account | None = None
-    events = [
+    events: list[AccountEvent] = [
         AccountRegistered(account_id="acct_1"),
         *(PlanAssigned(plan=each) for each in planned),
     ]
@@ -92,7 +92,8 @@ def test_what_is_set_changes_and_the_rest_stays() -> None:
         ),
         self_service=False,
     )
-    changed = given_plan(TEAM, event)  # type: ignore[arg-type]
+    assert isinstance(event, PlanChanged)
+    changed = given_plan(TEAM, event)
     assert (changed.revision, changed.name, changed.tier) == (2, "team", "team")
 
 

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 
+from application.asks import NOBODY, Ask
 from application.ports import Follower
-from application.verification import NOBODY, Ask
 from infra.followers import keep
 from infra.postgres.connection import conninfo
 from infra.settings import Settings

@@ -224,6 +224,12 @@ class Snapshots:
         await Pause()  # until the answer is there
         return found
 
+    async def keys(self, key_ids: Sequence[str]) -> list[Fetched]:
+        await Pause()
+        found = [self._machine.read([self._machine.digests[each][0]]) for each in key_ids]
+        await Pause()
+        return [each for each in found if each is not None]
+
 
 class DirectoryMachine(RuleBasedStateMachine):
     """A log, and the directories that follow it: whole, started anew, and in part.
@@ -242,7 +248,7 @@ class DirectoryMachine(RuleBasedStateMachine):
         self.part = a_directory(Snapshots(self), 2)
         for each in (self.part._recent._entries, self.part._recent._ids):  # type: ignore[union-attr]
             each._keep_seconds = 0.0
-        self.fetches: list[tuple[Any, str, bytes, int]] = []
+        self.fetches: list[tuple[Any, str, bytes | None, int]] = []
 
     def happen(self, stream: str, event: Event) -> None:
         position = len(self.log) + 1
@@ -362,6 +368,17 @@ class DirectoryMachine(RuleBasedStateMachine):
         fetching.send(None)
         self.fetches.append((fetching, key_id, digest, self.part.position))
 
+    @precondition(lambda self: self.digests)
+    @rule(data=st.data())
+    def hold(self, data: st.DataObject) -> None:
+        key_ids = data.draw(st.lists(st.sampled_from(sorted(self.digests)), min_size=1, max_size=2))
+        holding = self.part.hold(key_ids)
+        try:
+            holding.send(None)
+        except StopIteration:
+            return
+        self.fetches.append((holding, key_ids[0], None, self.part.position))
+
     @precondition(lambda self: self.fetches)
     @rule(data=st.data())
     def go_on(self, data: st.DataObject) -> None:
@@ -373,6 +390,8 @@ class DirectoryMachine(RuleBasedStateMachine):
         except StopIteration as ended:
             del self.fetches[number]
             found = ended.value
+            if digest is None:
+                return  # the invariants tell
             if found is None:
                 could = self.could_be(key_id, asked_at)
                 assert any(each is None or not of(each, digest) for each in could)
@@ -540,3 +559,7 @@ async def test_rows_that_commands_write_are_what_a_start_reads(database_url: str
         assert partial.account(account.id) == account
         assert partial.size() == {"keys": 0, "accounts": 1}
         assert await partial.fetch(DIGESTS.candidates(one.secret)) == rotated.key
+        assert partial.key(other.key.id) is None
+        await partial.hold([one.key.id, other.key.id, account.id, "key_of_nobody"])
+        assert partial.key(other.key.id) == paused
+        assert [each.limit for each in partial.allowances(one.key.id)] == [3]

@@ -21,7 +21,12 @@ async function verify(text) {
 }
 
 function answer(response, status, found) {
-  response.writeHead(status, { "Content-Type": "application/json" }).end(JSON.stringify(found));
+  const body = JSON.stringify(found);
+  response.writeHead(status, {
+    "Content-Type": "application/json",
+    "Content-Length": Buffer.byteLength(body),
+  });
+  response.end(body);
 }
 
 server.keepAliveTimeout = 75_000;

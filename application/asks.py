@@ -1,0 +1,121 @@
+"""What is asked of verification: which key a secret leads to, and what is wanted of it."""
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Protocol
+
+import msgspec
+
+from application.batches import NO_LABELS, Labels
+from application.ports import Digests, Directory
+from application.rules import MAX_REMEMBERED
+from domain import key_format
+from domain.allowances import Rule
+from domain.api_keys import ApiKey
+from domain.permission_query import Query
+from domain.verification import Code
+
+
+class KeyDirectory(Directory, Protocol):
+    """The directory, with the look-ups that only verification needs. `changes` rises with
+    everything that may change an answer."""
+
+    changes: int
+
+    @property
+    def partial(self) -> bool:
+        """Whether keys may be missing that the database has: then `fetch` looks there."""
+        ...
+
+    @property
+    def foreign_algorithms(self) -> Collection[str]:
+        """How the digests of keys are made that were issued elsewhere."""
+        ...
+
+    def find(self, digests: Sequence[bytes]) -> ApiKey | None: ...
+
+    async def fetch(self, digests: Sequence[bytes]) -> ApiKey | None: ...
+
+    def fresh(self, max_staleness_seconds: float) -> bool: ...
+
+
+class Resolved(msgspec.Struct, frozen=True, gc=False):
+    """What a secret leads to. `superseded`: a rotation replaced it; `foreign`: it was issued
+    elsewhere, and isn't known by our own digest yet."""
+
+    key: ApiKey | None
+    superseded: bool = False
+    foreign: bool = False
+
+
+NOBODY = Resolved(None)
+
+
+class Ask(msgspec.Struct, frozen=True, gc=False):
+    """One verification. `operation` is priced by the plan; `foreign_secret` is what a key from
+    elsewhere was presented as."""
+
+    resolved: Resolved
+    audience: str | None = None
+    query: Query | None = None
+    cost: int = 1
+    operation: str | None = None
+    ip: str | None = None
+    labels: Labels = NO_LABELS
+    foreign_secret: str | None = None
+
+
+class Decided(msgspec.Struct, frozen=True, gc=False):
+    """What memory says of an ask: the verdict so far, and which counters are still to be taken,
+    how much of each."""
+
+    key: ApiKey | None
+    code: Code
+    rules: tuple[Rule, ...] = ()
+    amounts: tuple[int, ...] = ()
+
+
+NOT_FOUND = Decided(None, "NOT_FOUND")
+
+Settle = Callable[[Sequence[str]], Awaitable[None]]
+"""Decides anew what credits these accounts have."""
+
+Rehash = Callable[[str, str], Awaitable[None]]
+"""Gives a key from elsewhere our own digest of its secret."""
+
+
+class Resolver:
+    """Finds keys by their secrets, and remembers what it found until anything changes."""
+
+    def __init__(self, directory: KeyDirectory, digests: Digests) -> None:
+        self._directory = directory
+        self._digests = digests
+        self._resolved: dict[bytes, tuple[int, Resolved]] = {}
+
+    async def resolve(self, secret: str) -> Resolved:
+        """The key of this secret, if there is one. Forged ones are refused before look-up."""
+        if len(secret) > key_format.MAX_PRESENTED_CHARACTERS or key_format.looks_forged(secret):
+            return NOBODY
+        directory = self._directory
+        changes = directory.changes
+        digests = self._digests.candidates(secret)
+        found = self._resolved.get(digests[0])
+        if found is not None and found[0] == changes:
+            return found[1]
+        key = directory.find(digests)
+        if key is None and directory.partial:
+            key = await directory.fetch(digests)
+        if key is not None:
+            resolved = Resolved(key, key.digest not in digests)
+            if len(self._resolved) >= MAX_REMEMBERED:
+                self._resolved.clear()
+            self._resolved[digests[0]] = (changes, resolved)
+            return resolved
+        if not directory.foreign_algorithms:
+            return NOBODY
+        digests = self._digests.foreign(secret, directory.foreign_algorithms)
+        key = directory.find(digests)
+        if key is None and directory.partial:
+            key = await directory.fetch(digests)
+        if key is None:
+            return NOBODY
+        return Resolved(key, key.digest not in digests, foreign=True)
