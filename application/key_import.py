@@ -15,7 +15,7 @@ from application.allowances import new_allowance
 from application.api_keys import may_manage, owner_of_new_keys
 from application.deciding import API_KEY, Change, Context, change, commit, fresh, new_id
 from application.ports import Ports
-from application.rows import EntitlementRow, KeyDigestRow, Row
+from application.rows import CounterRow, EntitlementRow, KeyDigestRow, Row
 from domain import allowances, key_lineage
 from domain.accounts import Account
 from domain.allowances import Allowance, Quota
@@ -76,7 +76,8 @@ async def bring_in(
 
     now = ports.clock()
     changes: list[Change[ApiKey] | Change[Allowance]] = []
-    rows: list[Row] = _guards(items, owners)
+    taken: list[KeyDigestRow] = []
+    counters: list[CounterRow] = []
     keys: list[ApiKey] = []
     for index, item in enumerate(items):
         if index % AT_ONCE == 0:
@@ -94,12 +95,14 @@ async def bring_in(
         made = change(fresh(API_KEY, key_id), events, now, item.command.account_id)
         keys.append(made.state)
         changes.append(made)
-        rows.append(KeyDigestRow(secret.digest, key_id))
+        taken.append(KeyDigestRow(secret.digest, key_id))
         if quota is not None:
             allowance, counter = new_allowance(ports, key_id, item.command.account_id, "own", quota)
             changes.append(allowance)
-            rows.append(counter)
+            counters.append(counter)
     faults.raise_any()
+    # The guards go first; the rest in runs, which are written at once.
+    rows: list[Row] = [*_guards(items, owners), *taken, *counters]
     try:
         return keys, await commit(ports, context, now, changes, rows, result=keys)
     except EntitlementExceeded:

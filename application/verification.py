@@ -196,7 +196,9 @@ class Verifier:
         raise DirectoryStale("the counters know a rule that this process has not seen")
 
     def _welcome(self, ask: Ask, key: ApiKey | None, code: Code) -> None:
-        if ask.foreign_secret is not None and key is not None and code == "VALID":
+        if ask.resolved.superseded or ask.foreign_secret is None:
+            return
+        if key is not None and code == "VALID":
             self._rehashing.begin(key.id, ask.foreign_secret)
 
     async def run(self) -> None:

@@ -13,7 +13,7 @@ from bench.ground import SERVICE_KEY, Ground, tollhouse
 from bench.machine import Cores
 from bench.seeding import seed
 from domain.allowances import Quota
-from main import opened
+from house import opened
 
 AT_ONCE = 64
 LEFT = 50

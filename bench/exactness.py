@@ -14,6 +14,7 @@ import asyncio
 import os
 import random
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -28,15 +29,15 @@ from bench.exactness_judged import booked, judged
 from bench.ground import end_by_signal, environment, settings_of, temporary_folder
 from bench.small import address, running, up_file
 from bench.targets import targets
+from house import opened
 from infra.embedded import StartError
-from main import opened
 
 CLIENTS = 64
 SPENDERS = 4
 RECOVERED_SECONDS = 5.0
 AFTERWARDS = 200
 UNTIL_DENIED_SECONDS = 180
-console = Console(highlight=False)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
 def main(

@@ -4,7 +4,6 @@ from collections import Counter, defaultdict
 from typing import NamedTuple
 
 import psycopg
-from tests.faults.credits_agree import credit_violations
 
 from bench.commands import Accounting, Rotator, Spenders
 from bench.counts import Counts
@@ -13,12 +12,14 @@ from bench.targets import PRICE
 from domain.credit_events import CreditCaptured, CreditEvent, CreditSpent
 from infra.event_mapper import EventMapper
 from infra.postgres.connection import conninfo
+from tests.faults.credits_agree import credit_violations
 
 
 class Books(NamedTuple):
-    """What the database has of credits: by counter what is left; by credit stream what commands
-    spent, and by hold what was captured, and how often; and what disagrees with itself."""
+    """What the database has of credits: by counter what verifications used and what is left; by
+    credit stream what commands spent and what each hold gave; and what disagrees with itself."""
 
+    used: dict[int, int]
     available: dict[int, int]
     spent: Counter[str]
     captured: dict[str, dict[str, int]]
@@ -35,7 +36,8 @@ def booked(database_url: str) -> Books:
     with psycopg.connect(conninfo(database_url)) as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         rows = connection.execute(
-            "SELECT counter_id, limit_amount - used FROM counters WHERE limit_amount IS NOT NULL"
+            "SELECT counter_id, used, limit_amount - used FROM counters"
+            " WHERE limit_amount IS NOT NULL"
         ).fetchall()
         events = connection.execute(
             "SELECT notification_id, originator_id, originator_version, topic, state"
@@ -52,7 +54,14 @@ def booked(database_url: str) -> Books:
             if event.hold_id in holds:
                 twice.append(event.hold_id)
             holds[event.hold_id] = event.amount
-    return Books(dict(rows), spent, captured, twice, credit_violations(database_url))
+    return Books(
+        used={row[0]: row[1] for row in rows},
+        available={row[0]: row[2] for row in rows},
+        spent=spent,
+        captured=captured,
+        captured_twice=twice,
+        violations=credit_violations(database_url),
+    )
 
 
 def judged(
@@ -61,8 +70,8 @@ def judged(
     """Each claim, and whether it holds."""
     claims: dict[str, bool] = {}
     for tally, account in zip(crowd.tallies, spenders.accounts, strict=True):
-        claims |= _counters(tally, after)
-        claims |= _credits(tally, account, after, books)
+        claims |= _counters(tally, after, books)
+        claims |= _credits(tally, account, books)
     rotated = crowd.tallies[0]
     drew = [rotated.valid_by_secret[secret] for secret in rotated.valid_by_secret]
     claims[
@@ -75,10 +84,10 @@ def judged(
     return claims
 
 
-def _counters(tally: Tally, after: Counts) -> dict[str, bool]:
+def _counters(tally: Tally, after: Counts, books: Books) -> dict[str, bool]:
     target, limits = tally.target, tally.target.limits
     key, account = after.used[target.key.counter_id], after.used[target.key.shared_counter_id]
-    credits = after.used[target.credits_counter_id]
+    credits = books.used[target.credits_counter_id]
     logged = after.valid_by_key[target.key.key_id]
     name = f"{target.tightest} tightest: "
     tightest = {"key": limits.key, "account": limits.account, "credits": limits.credits // PRICE}
@@ -103,10 +112,10 @@ def _counters(tally: Tally, after: Counts) -> dict[str, bool]:
     }
 
 
-def _credits(tally: Tally, account: Accounting, after: Counts, books: Books) -> dict[str, bool]:
+def _credits(tally: Tally, account: Accounting, books: Books) -> dict[str, bool]:
     target = tally.target
     stream = f"credit_{target.key.account_id.partition('_')[2]}"
-    verified = after.used[target.credits_counter_id]
+    verified = books.used[target.credits_counter_id]
     left = books.available[target.credits_counter_id]
     captured = books.captured.get(stream, {})
     by_holds, by_command = sum(captured.values()), books.spent[stream]

@@ -17,8 +17,8 @@ from bench.machine import Cores
 from bench.seeding import seed
 from bench.speed import PATH
 from domain.allowances import Quota
+from house import opened
 from infra.postgres.connection import conninfo
-from main import opened
 
 KEYS, KEYS_EACH = 100_000, 100
 PLAN_WITHOUT_QUOTA = "internal"

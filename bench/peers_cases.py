@@ -16,8 +16,8 @@ from bench.rivals.starting import Rival
 from bench.seeding import seed
 from bench.seeding_credits import grant
 from domain.allowances import Quota
+from house import opened
 from infra.embedded import StartError
-from main import opened
 
 LEFT = 50
 TIMES = 10

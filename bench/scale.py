@@ -17,9 +17,9 @@ from bench.many_keys import copy_keys, disagreeing
 from bench.seeding import SeededKey, seed
 from bench.small import address, running
 from domain.allowances import Quota
+from house import opened
 from infra.digests import PepperedDigests
 from infra.embedded import start_postgres
-from main import opened
 
 KEYS_EACH = 10
 QUOTA = Quota(limit=1_000_000, period="day")

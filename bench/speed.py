@@ -15,7 +15,7 @@ from bench.machine import Cores, cpu_seconds, pss_mib, wait_for_quiet
 from bench.peers import READY_PATH
 from bench.seeding import Seeded, seed
 from domain.allowances import Quota
-from main import opened
+from house import opened
 
 CONNECTIONS = (32, 128)
 QUIET = 0.15  # of all cores: what else may run when a round begins

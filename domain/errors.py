@@ -4,7 +4,9 @@
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
+
+import msgspec
 
 
 class DomainError(Exception):
@@ -167,7 +169,7 @@ class HoldEnded(DomainError):
         self.status: Literal["captured", "released", "expired"] = status
 
 
-class ImportFault(NamedTuple):
+class ImportFault(msgspec.Struct, frozen=True):
     """What is wrong with one item of an import; `param` names its field."""
 
     index: int

@@ -25,7 +25,7 @@ from infra.event_mapper import EventMapper
 from infra.locked_append import Decision
 from infra.postgres.connection import SCHEMA, hang_up, parameters
 from infra.postgres.following import follow
-from infra.postgres.rows import statement
+from infra.postgres.many_rows import statements
 from infra.vault import MasterKeyVault
 
 T = TypeVar("T")
@@ -55,8 +55,7 @@ class RowsRecorder(PostgresApplicationRecorder):
         if make is not None:
             assert isinstance(stored_events, list)
             make(curs, stored_events)
-        for row in kwargs.get("rows", ()):
-            sql, values = statement(row)
+        for sql, values in statements(kwargs.get("rows", ())):
             curs.execute(sql.encode(), values)
 
 

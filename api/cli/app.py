@@ -13,6 +13,7 @@ import typer
 
 from api.cli import (
     accounts,
+    credits,
     documents,
     events,
     followers,
@@ -73,6 +74,7 @@ def build() -> typer.Typer:
     app.add_typer(accounts.app, name="accounts")
     app.add_typer(plans.app, name="plans")
     app.add_typer(quotas.app, name="quotas")
+    app.add_typer(credits.app, name="credits")
     app.add_typer(purchases.app, name="purchases")
     return app
 

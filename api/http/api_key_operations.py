@@ -145,7 +145,7 @@ AMEND = Operation(
     body_example={"enabled": False, "tags": ["shop", "paused"]},
     parameters=(KEY_ID,),
     commands=True,
-    errors=("NOT_FOUND", "KEY_REVOKED"),
+    errors=("NOT_FOUND", "KEY_REVOKED", "PLAN_LIMIT_REACHED"),
 )
 
 REVOKE = Operation(

@@ -8,6 +8,7 @@ be added, never renamed, and its status never changes.
 from api.http.analytics_codes import ANALYTICS
 from api.http.code import Code
 from api.http.credit_codes import CREDITS
+from api.http.plan_codes import PLANS
 from api.http.purchase_codes import PURCHASES
 
 _ALL = (
@@ -228,15 +229,6 @@ _ALL = (
         "This key digest is taken.",
     ),
     Code(
-        "PLAN_LIMIT_REACHED",
-        403,
-        "The plan does not permit more",
-        "The account has as many of these as its plan permits. `detail` names the entitlement and "
-        "the limit.",
-        "Remove one that is not needed any more, or change to a larger plan.",
-        "The plan free permits 2 (keys).",
-    ),
-    Code(
         "KEY_REVOKED",
         409,
         "The key is revoked",
@@ -269,52 +261,7 @@ _ALL = (
         "for sha256; items[2].account_id: no such account.",
         "items[0].hash",
     ),
-    Code(
-        "UNKNOWN_PLAN",
-        400,
-        "No such plan",
-        "No plan of this name is published.",
-        "Take a name from `GET /v1/plans`.",
-        "There is no plan `gold`.",
-        "plan",
-    ),
-    Code(
-        "UNKNOWN_OPERATION",
-        400,
-        "No such operation",
-        "The plan of the key's account has no price for this operation.",
-        "Take an operation from `GET /v1/credits/costs`, or leave it out: then no credits are spent.",
-        "The plan prices no operation `render`.",
-        "operation",
-    ),
-    Code(
-        "PLAN_RETIRED",
-        409,
-        "The plan is retired",
-        "The plan takes no new accounts. Those that are on it keep it.",
-        "Take a plan from `GET /v1/plans`; retired ones are not on it.",
-        "The plan `gold` takes no new accounts.",
-        "plan",
-    ),
-    Code(
-        "PLAN_IN_USE",
-        409,
-        "The plan can't be retired",
-        "The server itself puts accounts on this plan: on `free` those that register, on "
-        "`internal` those of staff.",
-        "Change what the plan permits (`PATCH /v1/plans/{name}`), and leave it in place.",
-        "The plan `free` can't be retired.",
-    ),
-    Code(
-        "NOT_SELF_SERVICE",
-        403,
-        "The plan is not self-service",
-        "An owner changes by themselves only to plans that are offered for that: `self_service` "
-        "is true of them. Nothing was changed.",
-        "Ask the operator, or take a plan from `GET /v1/plans` with `self_service`.",
-        "The plan `enterprise` is given by the operator only.",
-        "plan",
-    ),
+    *PLANS,
     *CREDITS,
     *PURCHASES,
     # Consistency and repetition

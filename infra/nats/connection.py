@@ -1,12 +1,13 @@
 """One connection to NATS that never gives up, and never holds anything else up."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 from nats import errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
 log = structlog.get_logger()
 
@@ -16,11 +17,29 @@ CLOSE_SECONDS = 2.0
 
 
 class SteadyClient(Client):
-    """nats-py's client, but for one thing that it dies of.
+    """nats-py's client without three faults of 2.16.
 
-    A subject of a reply that is not UTF-8, which the server passes on, ends its reading for good
-    (2.16): one message of anybody who may send one. Here such a message is dropped.
+    A subject of a reply that is not UTF-8, which the server passes on, ends its reading for good:
+    one message of anybody who may send one. Here such a message is dropped.
+
+    So does a PONG that comes after who waited for it gave up.
+
+    The PING of `flush` overtakes what waits to be written, so that `drain` may throw away
+    messages that were delivered: `stop_taking` doesn't.
     """
+
+    async def sent(self) -> None:
+        """Return when the server has read all that was published before. errors.Error."""
+        await self.flush()  # what waits is written meanwhile, and the next PING comes behind it
+        await self.flush()
+
+    async def stop_taking(self, subscriptions: Sequence[Subscription]) -> None:
+        """Be sent nothing more of these, and let what was sent be taken."""
+        for each in subscriptions:
+            await self._send_unsubscribe(each._id)
+        await self.sent()
+        while any(each.pending_msgs for each in subscriptions):  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0.001)
 
     def _build_message(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
@@ -30,6 +49,13 @@ class SteadyClient(Client):
         except UnicodeDecodeError:
             return None
         return built
+
+    async def _process_pong(self) -> None:
+        if self._pongs and self._pongs[0].done():
+            self._pongs.pop(0)
+            self._pings_outstanding = 0
+        else:
+            await super()._process_pong()
 
 
 class NatsLink:
@@ -50,7 +76,7 @@ class NatsLink:
         """Whether the server is there now."""
         return self._client is not None and self._client.is_connected
 
-    async def client_after(self, previous: Client | None) -> Client:
+    async def client_after(self, previous: SteadyClient | None) -> SteadyClient:
         """The client, once there is one that isn't `previous`. It keeps its subscriptions
         while the server comes and goes; only one that can't go on is replaced."""
         while self._client is None or self._client is previous:

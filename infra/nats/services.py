@@ -31,13 +31,14 @@ from nats.micro.service import (
     control_subject,
 )
 
-from infra.nats.connection import NatsLink
+from infra.nats.connection import NatsLink, SteadyClient
 
 MOST_IN_WORK = 2048
 MOST_BYTES_IN_WORK = 64 * 1024 * 1024
 MOST_WAITING = 4096
 MOST_UNSENT_BYTES = 1024 * 1024
-GRACE_SECONDS = 5.0
+# With HTTP's own 5 s and the last flush it must fit the 10 s that a supervisor waits.
+GRACE_SECONDS = 3.0
 
 log = structlog.get_logger()
 
@@ -141,9 +142,8 @@ class Services:
         self._bytes = 0
         self._work: set[asyncio.Task[None]] = set()
         self._counts = {each.subject: Counts() for each in answering.endpoints}
-        self._client: Client | None = None
-        self._requests: list[Subscription] = []
-        self._controls: list[Subscription] = []
+        self._client: SteadyClient | None = None
+        self._subscriptions: list[Subscription] = []
         self._started = datetime.now(UTC)
         self.id = ""
 
@@ -166,24 +166,24 @@ class Services:
         the grace is broken off."""
         try:
             async with asyncio.timeout(grace_seconds):
-                if self._client is not None and self._client.is_connected:
-                    await _drain(self._requests)
+                client = self._client
+                if client is not None and client.is_connected:
+                    await client.stop_taking(self._subscriptions)
                 while self._work:
                     await asyncio.wait(self._work)
-                if self._client is not None and self._client.is_connected:
-                    await _drain(self._controls)
-                    await self._client.flush()
+                if client is not None and client.is_connected:
+                    await client.sent()
         except (TimeoutError, errors.Error) as error:
             log.warning("commands were broken off", left=len(self._work), error=str(error))
         for task in self._work:
             task.cancel()
 
-    async def _subscribe(self, client: Client) -> None:
+    async def _subscribe(self, client: SteadyClient) -> None:
         self.id = client._nuid.next().decode()  # as nats.micro does
         self._started = datetime.now(UTC)
-        self._requests, self._controls = [], []
+        self._subscriptions = []
         for each in self._answering.endpoints:
-            self._requests.append(
+            self._subscriptions.append(
                 await client.subscribe(
                     each.subject,
                     queue=self._described.queue,
@@ -202,10 +202,10 @@ class Services:
             for whom in ((None, None), (name, None), (name, self.id)):
                 subject = control_subject(verb, *whom)
                 callback = partial(self._tell, client, show)
-                self._controls.append(
+                self._subscriptions.append(
                     await client.subscribe(subject, cb=callback, pending_msgs_limit=MOST_WAITING)
                 )
-        await client.flush()
+        await client.sent()
 
     async def _take(self, client: Client, message: Msg) -> None:
         counts = self._counts[message.subject]
@@ -307,12 +307,6 @@ async def served(
 class _Document(NamedTuple):
     data: bytes
     headers: dict[str, str] | None = None
-
-
-async def _drain(subscriptions: Sequence[Subscription]) -> None:
-    """Unsubscribe, and take what has come already."""
-    draining = (each.drain() for each in subscriptions)  # type: ignore[no-untyped-call]
-    await asyncio.gather(*draining, return_exceptions=True)
 
 
 async def _send(client: Client, inbox: str, reply: Answered | _Document) -> None:

@@ -65,7 +65,7 @@ STATEMENTS: dict[type[Row], str] = {
 
 # The state twice: as it is, and packed for the key directory (0010_directory.sql). The trigger
 # that voids a packed state sees that this one is of the same version.
-_INTO_PACKED = (
+INTO_PACKED = (
     "INSERT INTO packed_states AS p "
     "(part, stream_id, noun, version, id, digest, previous, algorithms, body) VALUES "
     "(%(part)s, %(stream_id)s, %(noun)s, %(version)s, %(packed_id)s, %(digest)s, %(previous)s, "
@@ -73,7 +73,7 @@ _INTO_PACKED = (
     "version = excluded.version, id = excluded.id, digest = excluded.digest, "
     "previous = excluded.previous, algorithms = excluded.algorithms, body = excluded.body"
 )
-_PACKED_STATE = f"WITH packed AS ({_INTO_PACKED}) {STATEMENTS[StateRow]}"
+PACKED_STATE = f"WITH packed AS ({INTO_PACKED}) {STATEMENTS[StateRow]}"
 
 
 def statement(row: Row) -> tuple[str, dict[str, Any]]:
@@ -83,7 +83,7 @@ def statement(row: Row) -> tuple[str, dict[str, Any]]:
         parameters["state"] = msgspec.json.encode(row.state)
         packed = pack(row.state)
         if packed is not None:
-            return _PACKED_STATE, parameters | packed_columns(packed)
+            return PACKED_STATE, parameters | packed_columns(packed)
     return STATEMENTS[type(row)], parameters
 
 

@@ -56,6 +56,21 @@ SELECT "position", make_timestamptz(at_us) AS recorded_at,
        actor: 'VARCHAR', request_id: 'VARCHAR', data: 'JSON'}})
 """
 
+# What verifications spent is written down by lot as `drawn`: here they stand for themselves.
+_CREDITS = """
+CREATE OR REPLACE VIEW credits AS
+SELECT account_id, make_timestamptz((data->>'at_us')::BIGINT) AS at, date, fact AS kind,
+       (data->>'amount')::BIGINT AS amount,
+       (data->>'after')::BIGINT - (data->>'before')::BIGINT AS change,
+       data->>'operation' AS operation, (data->>'entry_no')::BIGINT AS entry_no,
+       data->>'hold_id' AS hold_id, NULL::VARCHAR AS verification_id, "position"
+  FROM events WHERE noun = 'credit' AND fact <> 'drawn'
+UNION ALL
+SELECT account_id, verified_at, date, 'verification', credits, -credits, operation, NULL, NULL,
+       verification_id, "position"
+  FROM verifications WHERE credits > 0
+"""
+
 _LINES: dict[Kind, str] = {"usage": _FLUSHES, "events": _DECISIONS}
 
 
@@ -97,6 +112,7 @@ def views(files: Mapping[Kind, Sequence[str]]) -> list[str]:
         f'count(*)::BIGINT AS verifications, sum("cost")::BIGINT AS "cost" '
         f"FROM {VERIFICATIONS.name} GROUP BY ALL"
     )
+    made.append(_CREDITS)
     return made + [line for view in VIEWS for line in _comments(view, "VIEW")]
 
 

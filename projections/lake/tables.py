@@ -90,6 +90,29 @@ DAILY_USAGE = Table(
     ),
 )
 
+CREDITS = Table(
+    "credits",
+    "Every movement of credits, of commands, time and verifications: a view over events and "
+    "verifications. Amounts are in hundredths.",
+    (
+        Column("account_id", "VARCHAR", "Whose credits."),
+        Column("at", "TIMESTAMPTZ", "Since when it holds, in UTC."),
+        _DATE,
+        Column(
+            "kind",
+            "VARCHAR",
+            "granted, begun, expired, spent, held, captured, released, withdrawn; verification.",
+        ),
+        Column("amount", "BIGINT", "What it is about; never negative."),
+        Column("change", "BIGINT", "What is available after it, less what was before it."),
+        Column("operation", "VARCHAR", "What it was spent on, where the plan has a price for it."),
+        Column("entry_no", "BIGINT", "Its number in the account; NULL for verifications."),
+        Column("hold_id", "VARCHAR", "The hold that it is of."),
+        Column("verification_id", "VARCHAR", "The verification that spent it; see verifications."),
+        Column("position", "BIGINT", "In the decisions log; for verifications, the usage log."),
+    ),
+)
+
 ACCOUNTS = Table(
     "accounts",
     "Accounts as they were when the snapshot was made. Nothing personal.",
@@ -143,6 +166,6 @@ SNAPSHOT = Table(
     ),
 )
 
-VIEWS = (VERIFICATIONS, EVENTS, DAILY_USAGE)
+VIEWS = (VERIFICATIONS, EVENTS, DAILY_USAGE, CREDITS)
 DIMENSIONS = (ACCOUNTS, KEYS, PLANS)
 TABLES = (*VIEWS, *DIMENSIONS, SNAPSHOT)

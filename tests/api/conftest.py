@@ -15,9 +15,9 @@ import pytest
 from api.http.app import create_app
 from api.http.health import Check, Checks, DirectoryCheck, FollowersCheck
 from application.starting import prepare
+from house import House, opened
 from infra.embedded import RunningPostgres
 from infra.settings import Settings
-from main import House, opened
 from tests.api.serving import serving
 from tests.conftest import fresh_database
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from api.http.auth_shapes import LoginRequest, RegisterRequest
-from main import House
+from house import House
 from tests.api.conftest import PASSWORD, People, refused
 
 pytestmark = pytest.mark.anyio

@@ -20,8 +20,8 @@ import pytest
 from api.http.analytics_shapes import QueryAnswer, UsageAnswer, wanted_format
 from api.http.app import create_app
 from application.ports import Analytics
+from house import House
 from infra.analytics.queries import Limits, SandboxedQueries
-from main import House
 from tests.analytics_lake import Key, write_lake
 from tests.api.conftest import FixedProbe, People, refused
 from tests.api.serving import request, serving

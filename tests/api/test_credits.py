@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from main import House
+from house import House
 from tests.api.conftest import People, refused
 from tests.factories import an_id
 from tests.infra.following import followed

@@ -8,8 +8,8 @@ import httpx
 import psycopg
 import pytest
 
+from house import House
 from infra.followers.read_models import ReadModelJob
-from main import House
 from tests.api.conftest import People, refused
 from tests.factories import an_id
 from tests.infra.following import MODELS, kept

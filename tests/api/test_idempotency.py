@@ -12,7 +12,7 @@ from api.http.answers import Answer
 from api.http.app import create_app
 from api.http.idempotency import Ticket
 from application.ports import Ports
-from main import House
+from house import House
 from tests.api.conftest import PASSWORD, FixedProbe, People, refused
 
 pytestmark = pytest.mark.anyio

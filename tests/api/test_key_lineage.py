@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from main import House
+from house import House
 from tests.api.conftest import People, refused
 
 pytestmark = pytest.mark.anyio

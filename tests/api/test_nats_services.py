@@ -20,12 +20,12 @@ from nats.micro.service import ServiceInfo
 from api.nats.endpoint import KIB
 from api.nats.services import DESCRIPTION, ENDPOINTS, QUEUE, SERVICE, CommandServices
 from application.starting import prepare
+from house import House, opened
 from infra.embedded import RunningNats, RunningPostgres
 from infra.nats.connection import NatsLink
 from infra.nats.services import Described, Services, served
 from infra.postgres.connection import conninfo
 from infra.settings import Settings
-from main import House, opened
 from tests.api.conftest import ADMIN, People
 from tests.api.nats_calling import Caller, Reply, answered, refused
 from tests.conftest import fresh_database

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from domain.event import stored_name
-from main import House
+from house import House
 from tests.api.conftest import People, refused
 
 pytestmark = pytest.mark.anyio
@@ -194,6 +194,23 @@ async def test_owner_sets_a_keys_quota_below_the_accounts_and_staff_above(
     ] is None
     await client.post(f"/v1/keys/{key['id']}/revoke", headers=headers)
     refused(await client.put(path, json=above, headers=headers), 409, "KEY_REVOKED")
+
+
+async def test_owner_gets_no_larger_key_quota_with_the_key_or_a_change_of_it(
+    client: httpx.AsyncClient, people: People
+) -> None:
+    account_id, headers = await an_account(people)
+    body = {"name": "greedy", "account_id": account_id, "quota": {"limit": 11, "period": "day"}}
+    refused(await client.post("/v1/keys", json=body, headers=headers), 403, "PLAN_LIMIT_REACHED")
+    service = await people.service("keys.issue")
+    refused(await client.post("/v1/keys", json=body, headers=service), 403, "PLAN_LIMIT_REACHED")
+    made = await client.post("/v1/keys", json=body, headers=await people.staff())
+    assert made.status_code == 201
+    change = {"quota": {"limit": 12, "period": "day"}}
+    path = f"/v1/keys/{made.json()['id']}"
+    refused(await client.patch(path, json=change, headers=headers), 403, "PLAN_LIMIT_REACHED")
+    change = {"quota": {"limit": 10, "period": "day"}}
+    assert (await client.patch(path, json=change, headers=headers)).status_code == 200
 
 
 @pytest.mark.parametrize(

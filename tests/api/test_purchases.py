@@ -18,10 +18,10 @@ from typer.testing import CliRunner
 
 from api.cli.app import Session, build
 from application.starting import prepare
+from house import House, opened
 from infra.embedded import RunningPostgres
 from infra.payments.trial import Trial
 from infra.settings import Settings
-from main import House, opened
 from tests.api.conftest import ADMIN, People, refused
 from tests.conftest import fresh_database
 

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from main import House
+from house import House
 from tests.api.conftest import People, refused
 
 pytestmark = pytest.mark.anyio

@@ -25,9 +25,9 @@ from api.http.throttle import Throttle, network_of
 from api.http.wire import BoundedHttp
 from application.errors import Unauthenticated
 from application.rate_limits import LimitName, RateStanding
+from house import House
 from infra.http_server import http_server, mapped
 from infra.rate_limits import BoundedMemory, LimitsPerAddress
-from main import House
 from tests.api.conftest import FixedProbe, refused
 from tests.api.serving import serving
 

@@ -29,9 +29,9 @@ from domain.errors import (
     UnknownOperation,
 )
 from domain.plans import Entitlements, PlanPublished
+from house import House, opened
 from infra.embedded import RunningPostgres
 from infra.settings import Settings
-from main import House, opened
 from tests.conftest import fresh_database
 from tests.factories import an_id
 from tests.faults.credits_agree import credit_violations
@@ -396,3 +396,29 @@ async def test_a_process_that_is_behind_does_not_give_by_an_old_plan(
         await credits.settle(house.ports, [account.id])
     run(url, newer.replace("+", "-"), counter_id)
     await credits.settle(house.ports, [account.id])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "mend"),
+    [
+        ("used = used + 1", "used = used - 1"),
+        ("limit_amount = limit_amount + 1", "limit_amount = limit_amount - 1"),
+        ("entry_no = entry_no + 1", "entry_no = entry_no - 1"),
+    ],
+)
+async def test_a_row_that_was_tampered_with_is_told_from_outside(
+    house: House, url: str, spoil: str, mend: str
+) -> None:
+    account = await an_account(house)
+    await credits.spend(house.ports, context(), account.id, Price(amount=1_00))
+    held, _ = await credits.hold(house.ports, context(), account.id, Price(amount=1_00))
+    assert credit_violations(url) == []
+    change = "UPDATE counters SET {} WHERE counter_id = %s"
+    run(url, change.format(spoil), counter_id_of(account.id))
+    assert any(account.id in each for each in credit_violations(url))
+    run(url, change.format(mend), counter_id_of(account.id))
+    change = "UPDATE credit_holds SET status = %s WHERE hold_id = %s"
+    run(url, change, "expired", held.hold_id)
+    assert credit_violations(url) == ["1 holds differ between events and rows"]
+    run(url, change, "held", held.hold_id)
+    assert credit_violations(url) == []

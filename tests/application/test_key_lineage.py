@@ -235,6 +235,18 @@ async def test_a_thousand_keys_come_in_at_once(house: House) -> None:
     keys, _ = await key_import.bring_in(house.ports, context(), items)
     assert len({key.id for key in keys}) == 1000
     assert house.directory.size()["keys"] == 1000
+    # They are written in runs; what is read again is the same as from one at a time.
+    async with opened(house.url) as other:
+        for key in keys[::333]:
+            digests = DIGESTS.foreign(key.name, other.directory.foreign_algorithms)
+            assert other.directory.find(digests) == house.directory.key(key.id) == key
+            rules = other.directory.allowances(key.id)
+            assert rules == house.directory.allowances(key.id)
+            counter = await house.lookups.counters([rules[0].counter_id])
+            assert counter[rules[0].counter_id].limit == 9
+    with psycopg.connect(conninfo(house.url)) as connection:
+        voided = connection.execute("SELECT count(*) FROM packed_states WHERE body IS NULL")
+        assert voided.fetchone() == (0,)
 
 
 class Lake:

@@ -184,7 +184,8 @@ def _holds(
                         yield f"{event.hold_id} was {event.reason} after it was {status}"
                     found[event.hold_id] = (event.reason, amount, 0)
     if found != rows:
-        yield f"{len(found.items() ^ rows.items())} holds differ between events and rows"
+        differing = {hold_id for hold_id, _ in found.items() ^ rows.items()}
+        yield f"{len(differing)} holds differ between events and rows"
 
 
 def _streams(connection: psycopg.Connection[Any]) -> dict[str, list[Recorded]]:

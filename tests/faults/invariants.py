@@ -5,9 +5,10 @@
 I1  no counter above its limit, and none that differs from what the usage log says was taken
 I2  every acknowledged command is in the log, once        (the caller says which)
 I3  every acknowledged verification is counted, once      (the caller says how many)
+I4  credits: entries sum to balances, none negative
 I5  what is published is a suffix of the log, in order, without duplicates
 I6  each read model equals a replay of its log; so does the lake
-I4 and I7 come with credits and with erasure.
+I7 comes with erasure.
 """
 
 import asyncio
@@ -22,14 +23,15 @@ import psycopg
 
 from bench.counts import counts
 from infra.postgres.connection import conninfo
+from tests.faults.credits_agree import credit_violations
 from tests.faults.lake_rows import lake_agrees
 from tests.faults.published import violations as published_violations
 from tests.faults.replayed import disagreements
 
 PATIENCE_SECONDS = 60.0
 FOLLOWERS = {
-    *("accounts", "keys", "history", "key_uses", "publish_events", "publish_usage"),
-    *("lake_events", "lake_usage"),
+    *("accounts", "keys", "history", "key_uses", "credit_decisions", "credit_uses"),
+    *("publish_events", "publish_usage", "lake_events", "lake_usage"),
 }
 
 
@@ -55,6 +57,7 @@ def violations(
         *_stopped(database_url),
         *_counters(database_url, valid_by_key or {}, asked_by_key or {}),
         *_commands(database_url, positions or {}),
+        *(f"I4: {each}" for each in credit_violations(database_url)),
         *asyncio.run(_followed(database_url, nats_url)),
         *(_lake_whole(database_url, lake, patience_seconds) or lake_agrees(database_url, lake)),
     ]
@@ -90,7 +93,8 @@ def _counters(
 ) -> list[str]:
     with psycopg.connect(conninfo(database_url)) as connection:
         over = connection.execute(
-            "SELECT counter_id, used, limit_amount FROM counters WHERE used > limit_amount"
+            "SELECT counter_id, used, limit_amount + carried FROM counters "
+            "WHERE used > limit_amount + carried"
         ).fetchall()
     counted = counts(database_url)
     problems = [f"I1: counter {row[0]} has used {row[1]} of {row[2]}" for row in over]

@@ -154,6 +154,18 @@ def issue_key(client: httpx.Client, plan_account: str | None = None, **fields: A
     return str(reply.json()["key"])
 
 
+def grant_credits(client: httpx.Client, key: str, amount: str) -> str:
+    """Give the account of this key so many credits; answers the account's id."""
+    account_id: str = verify(client, key).json()["account_id"]
+    reply = client.post(
+        "/v1/credits/grants",
+        json={"account_id": account_id, "amount": amount},
+        headers={"X-Api-Key": SERVICE_KEY},
+    )
+    assert reply.status_code == 201, reply.text
+    return account_id
+
+
 def verify(client: httpx.Client, key: str) -> httpx.Response:
     """Verify a key as the service does."""
     return client.post("/v1/keys/verify", json={"key": key}, headers={"x-api-key": SERVICE_KEY})

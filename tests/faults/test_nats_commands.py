@@ -17,6 +17,7 @@ LIMIT = 5_000
 
 
 @pytest.mark.anyio
+@pytest.mark.long
 async def test_commands_outlive_their_processes(tmp_path: Path) -> None:
     """Under load one serve process is asked to stop, one is killed, and NATS is killed. Who was
     answered by a process that stops in order was answered; what was answered valid was counted."""

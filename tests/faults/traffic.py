@@ -8,13 +8,14 @@ from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from types import TracebackType
 
-from tests.faults.running import ADMIN, SERVICE_KEY, Up, issue_key, wait_for
+from tests.faults.running import ADMIN, SERVICE_KEY, Up, grant_credits, issue_key, wait_for
 
 CLIENTS = 4
 
 
 class Traffic:
-    """A few clients that verify one metered key, and one that makes keys, until the block ends.
+    """A few clients that verify one metered key, every other time for an operation that costs
+    credits; one that makes keys, and one that sets credits aside and captures part of them.
 
     `valid` are the verifications that were answered VALID, by key id, and `asked` how many were
     asked in all; `commands` the positions that were answered, with the stream that each is of.
@@ -24,14 +25,16 @@ class Traffic:
         self._up = up
         with up.client() as client:
             self._secret = issue_key(client, quota={"limit": limit, "period": "lifetime"})
+            self._account = grant_credits(client, self._secret, "100000.00")
             body = {"email": ADMIN[0], "password": ADMIN[1]}
             self._token = client.post("/v1/auth/login", json=body).json()["access_token"]
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._verify) for _ in range(CLIENTS)]
         self._threads.append(threading.Thread(target=self._issue))
+        self._threads.append(threading.Thread(target=self._hold))
         self._lock = threading.Lock()
         self.valid: Counter[str] = Counter()
-        self.asked = 0
+        self.asked = 1  # to find out whose key it is
         self.commands: dict[int, str] = {}
 
     def __enter__(self) -> "Traffic":
@@ -64,7 +67,10 @@ class Traffic:
         while not self._over.is_set():
             with self._lock:
                 self.asked += 1
-            found = self._post("/v1/keys/verify", {"key": self._secret}, headers)
+            body = {"key": self._secret}
+            if self.asked % 2:
+                body["operation"] = "api_call"
+            found = self._post("/v1/keys/verify", body, headers)
             if found is not None and found[1].get("code") == "VALID":
                 with self._lock:
                     self.valid[found[1]["key_id"]] += 1
@@ -75,6 +81,16 @@ class Traffic:
             found = self._post("/v1/keys", {"name": "traffic"}, headers)
             if found is not None and "id" in found[1]:
                 self.commands[found[0]] = found[1]["id"]
+            time.sleep(0.02)
+
+    def _hold(self) -> None:
+        headers = {"X-Api-Key": SERVICE_KEY}
+        while not self._over.is_set():
+            body = {"account_id": self._account, "amount": "1.00"}
+            held = self._post("/v1/credits/holds", body, headers)
+            if held is not None and "id" in held[1]:
+                path = f"/v1/credits/holds/{held[1]['id']}/capture"
+                self._post(path, {"amount": "0.40"}, headers)
             time.sleep(0.02)
 
     def _post(

@@ -206,7 +206,7 @@ def test_the_image_leaves_out_the_embedded_servers_and_nothing_else(tmp_path: Pa
 def test_the_image_has_the_whole_program_and_no_more() -> None:
     """Every room of the house, by name; secrets, data and history never reach the builder."""
     assert {source.split("/")[0] for source in copied()} == {
-        *("requirements.lock", "main.py", "LICENSE"),
+        *("requirements.lock", "main.py", "house.py", "LICENSE"),
         *("domain", "application", "projections", "api", "infra"),
     }
     assert all((ROOT / source).exists() for source in copied())

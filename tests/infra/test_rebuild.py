@@ -337,7 +337,7 @@ def test_the_command_compares_mends_and_says_so(database_url: str, tmp_path: Pat
     documents = [json.loads(line) for line in lines.stdout.splitlines()]
     assert lines.returncode == 1
     assert [each["name"] for each in documents] == list(MODELS)
-    assert [len(each["differences"]) for each in documents] == [0, 1, 0, 0]
+    assert [len(each["differences"]) for each in documents] == [0, 1, 0, 0, 0, 0]
     assert {each["switched"] for each in documents} == {False}
     mended = command(database_url, tmp_path, "keys")
     assert mended.returncode == 0
@@ -353,7 +353,8 @@ def test_the_command_names_the_read_models_there_are_and_what_stops_it(
     unknown = command(database_url, tmp_path, "nothing")
     assert unknown.returncode == 2
     said = " ".join(unknown.stderr.replace("│", " ").split())
-    assert "there is no read model 'nothing': accounts, keys, history, key_uses or all" in said
+    names = "accounts, keys, history, key_uses, credit_decisions, credit_uses"
+    assert f"there is no read model 'nothing': {names} or all" in said
     fill(database_url, 1)
     asyncio.run(followed(database_url))
     spoiled(database_url, 4, "api_key.teleported.v1", b"{}")

@@ -11,11 +11,12 @@ import pytest
 
 from application.asks import NOBODY, Ask
 from application.ports import Follower
+from house import opened
 from infra.followers import keep
 from infra.postgres.connection import conninfo
 from infra.settings import Settings
 from infra.working import jobs_of
-from main import opened, prepare
+from main import prepare
 from tests.infra.following import run, taking, until
 from tests.infra.publishing import a_nats
 
@@ -71,7 +72,7 @@ async def test_a_serving_role_with_the_grants_of_the_page_serves_and_follows(
                         break
                     await asyncio.sleep(0.1)
                 assert [each for each in found if each.behind or not each.position] == []
-                assert len(found) == len(jobs) == 8
+                assert len(found) == len(jobs) == 10
             finally:
                 for task in following:
                     task.cancel()
