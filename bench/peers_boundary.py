@@ -60,7 +60,7 @@ def measure(on: Ground, cores: Cores, say: Callable[[str], None]) -> Boundary:
         for number in range(BOUNDARIES):
             say(f"boundary: minute {number + 1} of {BOUNDARIES}")
             # Rows of this minute's window for as many keys as can be used in it.
-            _until(2)
+            _until(4)
             loaded(128, 40)
             _until(60 - 3.5 * WINDOW_SECONDS)
             before.append(loaded(CONNECTIONS, WINDOW_SECONDS))

@@ -25,7 +25,7 @@ CATCH_UP_SECONDS = 60
 ACCOUNTS, KEYS_EACH = 200, 50
 MUCH = 1_000_000_000
 OPERATION = "api_call"
-ONE_COUNTER, HOT = "Tollhouse, one counter", "Tollhouse, one counter, hot key"
+ONE_COUNTER, HOT = "Tollhouse, one counter", "Tollhouse, hot key"
 THREE_COUNTERS = "Tollhouse, three counters"
 BARE = "bare ASGI app"
 # Of this plan an account has no quota, so that its keys' own is the only counter.

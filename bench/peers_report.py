@@ -21,9 +21,12 @@ FLOOD_RATIO = 2.0
 def show(console: Console, found: Peers) -> None:
     """Every case in a line, then the aims, then 64 at once."""
     rows = found.rows
+    console.print("CPU in µs per request: of the server's processes, and of Postgres's (PG)")
     table = Table("case", "conn.", "requests/s (min..max)", "p50 ms", "p99 ms")
-    for head in ("CPU µs/req", "Postgres µs/req", "PSS MiB", "failed"):
+    for head in ("CPU", "PG", "MiB", "failed"):
         table.add_column(head)
+    for column in table.columns:
+        column.no_wrap = True
     cases = len(rows) // len(CONNECTIONS)
     for number, row in enumerate(rows):
         table.add_row(

@@ -205,7 +205,7 @@ def test_example_of_a_command_has_the_shape_and_is_taken(endpoint: Endpoint) -> 
     name = endpoint.subject.removeprefix("tollhouse.")
     [request] = MESSAGES[f"{name}.request"]["examples"]
     assert problems(f"messages/{name}.request/payload", request["payload"]) == []
-    assert decode(json.dumps(request["payload"]).encode(), endpoint.request)
+    decode(json.dumps(request["payload"]).encode(), endpoint.request)
     unknown = {**request["payload"], "nosuch": 1}
     assert problems(f"messages/{name}.request/payload", unknown)
     headers = MESSAGES[f"{name}.request"]["headers"]

@@ -23,7 +23,7 @@ from api.http.key_lineage_shapes import ImportRequest, LeakRequest, RotateReques
 from api.http.plan_shapes import AssignRequest, ChangeRequest, PublishRequest, UpgradeRequest
 from api.http.purchase_shapes import NoticeRequest, PurchaseRequest
 from api.http.quota_operations import QuotaRequest, ResetRequest
-from api.verification import VerifyRequest
+from api.verification import VerifyBatchRequest, VerifyRequest
 from tests.api.conftest import People
 
 pytestmark = pytest.mark.anyio
@@ -97,6 +97,7 @@ BODIES: dict[str, type[msgspec.Struct]] = {
     "respond_to_leak": LeakRequest,
     "import_keys": ImportRequest,
     "verify_key": VerifyRequest,
+    "verify_keys": VerifyBatchRequest,
     "check_credits": CheckRequest,
     "grant_credits": GrantRequest,
     "spend_credits": SpendRequest,
