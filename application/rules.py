@@ -100,10 +100,12 @@ def rules_of(directory: Directory, key: ApiKey, account: Account) -> KeyRules:
     """The rules that hold for this key. Rate limits first: who is too fast is told so."""
     plan = directory.plan(account.plan)
     live = key.environment == "live"
+    # The plan of staff and services is without limits: its operations are priced, and cost nothing.
+    pays = live and plan is not None and plan.name != plans.INTERNAL
     counted = (*key_rules(directory, key), *account_rules(directory, account, key.environment))
     return KeyRules(
         counted,
-        credits_rule(account, plan) if live and plan is not None else None,
+        credits_rule(account, plan) if pays and plan is not None else None,
         {} if plan is None else plan.entitlements.operation_costs,
         any(rule.cost is not None for rule in counted),
     )

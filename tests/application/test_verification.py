@@ -610,6 +610,17 @@ async def test_test_key_has_counters_of_its_own_and_spends_no_credits(gate: Gate
     assert counter_of(gate.account.id, "credits") not in gate.usage.counters
 
 
+async def test_staff_s_plan_costs_nothing(gate: Gate) -> None:
+    account = msgspec.structs.replace(an_account(), plan="internal")
+    gate.directory.keep(account)
+    held = on_plan(gate, operation_costs={"ai": 1})
+    gate.directory.keep(msgspec.structs.replace(held, name="internal"))
+    key = a_key(account.id)
+    gate.directory.keep(key)
+    verdict = await gate.verify(key, operation="ai")
+    assert (verdict.code, verdict.credits) == ("VALID", None)
+
+
 async def test_unknown_operation_is_refused_before_anything_is_taken(gate: Gate) -> None:
     key = gate.key(limit=5)
     on_plan(gate, operation_costs={"ai": 1})

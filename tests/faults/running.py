@@ -154,16 +154,40 @@ def issue_key(client: httpx.Client, plan_account: str | None = None, **fields: A
     return str(reply.json()["key"])
 
 
-def grant_credits(client: httpx.Client, key: str, amount: str) -> str:
-    """Give the account of this key so many credits; answers the account's id."""
-    account_id: str = verify(client, key).json()["account_id"]
+def customer(client: httpx.Client, admin_token: str) -> str:
+    """The id of a new account on a plan with room for more than a test needs."""
+    headers = {"authorization": f"Bearer {admin_token}"}
+    plan = {
+        "name": "roomy",
+        "tier": "pro",
+        "title": "Roomy",
+        "entitlements": {"keys": None, "operation_costs": {"api_call": "0.10"}},
+    }
+    if client.get("/v1/plans/roomy").status_code == 404:
+        made = client.post("/v1/plans", json=plan, headers=headers)
+        assert made.status_code == 201, made.text
+    person = {
+        "email": f"customer{time.time_ns()}@example.org",
+        "password": "correct horse battery staple",
+    }
+    reply = client.post("/v1/auth/register", json=person)
+    assert reply.status_code == 201, reply.text
+    account_id: str = reply.json()["account"]["id"]
+    assigned = client.put(
+        f"/v1/accounts/{account_id}/plan", json={"plan": "roomy"}, headers=headers
+    )
+    assert assigned.status_code == 200, assigned.text
+    return account_id
+
+
+def grant_credits(client: httpx.Client, account_id: str, amount: str) -> None:
+    """Give the account so many credits."""
     reply = client.post(
         "/v1/credits/grants",
         json={"account_id": account_id, "amount": amount},
         headers={"X-Api-Key": SERVICE_KEY},
     )
     assert reply.status_code == 201, reply.text
-    return account_id
 
 
 def verify(client: httpx.Client, key: str) -> httpx.Response:

@@ -8,7 +8,15 @@ from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from types import TracebackType
 
-from tests.faults.running import ADMIN, SERVICE_KEY, Up, grant_credits, issue_key, wait_for
+from tests.faults.running import (
+    ADMIN,
+    SERVICE_KEY,
+    Up,
+    customer,
+    grant_credits,
+    issue_key,
+    wait_for,
+)
 
 CLIENTS = 4
 
@@ -24,17 +32,22 @@ class Traffic:
     def __init__(self, up: Up, limit: int = 1_000_000) -> None:
         self._up = up
         with up.client() as client:
-            self._secret = issue_key(client, quota={"limit": limit, "period": "lifetime"})
-            self._account = grant_credits(client, self._secret, "100000.00")
             body = {"email": ADMIN[0], "password": ADMIN[1]}
             self._token = client.post("/v1/auth/login", json=body).json()["access_token"]
+            self._account = customer(client, self._token)
+            grant_credits(client, self._account, "100000.00")
+            self._secret = issue_key(
+                client,
+                account_id=self._account,
+                quota={"limit": limit, "period": "lifetime"},
+            )
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._verify) for _ in range(CLIENTS)]
         self._threads.append(threading.Thread(target=self._issue))
         self._threads.append(threading.Thread(target=self._hold))
         self._lock = threading.Lock()
         self.valid: Counter[str] = Counter()
-        self.asked = 1  # to find out whose key it is
+        self.asked = 0
         self.commands: dict[int, str] = {}
 
     def __enter__(self) -> "Traffic":
