@@ -94,7 +94,8 @@ def show_scale(console: Console, found: Scale) -> None:
         + f"\nserve: {found.empty_mib:.0f} MiB without keys, {found.full_mib:.0f} at rest with"
         f" them, {found.used_mib:.0f} after all that was asked:"
         f" {found.bytes_per_key:.0f} bytes a key{size if whole else ''}\n"
-        f"ready: {_times(found.start_seconds)}{soon if whole else ''}"
+        f"ready: {_times(found.start_seconds)}{soon if whole else ''},"
+        f" with {min(found.start_cpu_seconds):.1f} CPU s of serve"
     )
     table = Table("asked about", "valid", "requests/s", "p50 ms", "p99 ms")
     for name, each in (

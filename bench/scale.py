@@ -12,7 +12,7 @@ import msgspec
 
 from bench.client import Verifying
 from bench.ground import SERVICE_KEY, environment, settings_of, temporary_folder
-from bench.machine import pss_mib, tree, words
+from bench.machine import cpu_seconds, pss_mib, tree, words
 from bench.many_keys import copy_keys, disagreeing
 from bench.seeding import SeededKey, seed
 from bench.small import address, running
@@ -41,7 +41,8 @@ class Asked(msgspec.Struct, frozen=True):
 
 class Scale(msgspec.Struct, frozen=True):
     """What was found. Sizes are of the serve process: without keys, and with all of them at
-    rest; starts are of the whole `up`, until it is ready. `partial` is the setting, or 0."""
+    rest; starts are of the whole `up`, until it is ready, and the CPU seconds of serve in them.
+    `partial` is the setting, or 0."""
 
     keys: int
     accounts: int
@@ -53,6 +54,7 @@ class Scale(msgspec.Struct, frozen=True):
     full_mib: float
     used_mib: float
     start_seconds: list[float]
+    start_cpu_seconds: list[float]
     first: Asked
     again: Asked
     unknown: Asked
@@ -82,10 +84,12 @@ def measure(keys: int, partial: int, starts: int, asked: int, say: Callable[[str
         seconds, secrets, sampled, wrong = _filled(data, model, keys, asked)
         say(f"{keys:,} keys in {seconds:.0f} s; of {sampled} rows looked at {wrong} differ")
         times: list[float] = []
+        cpu: list[float] = []
         given = {_PARTIAL: str(partial)} if partial else {}
         for number in range(1, starts + 1):
             with running(data, **given) as (process, start):
                 times.append(start)
+                cpu.append(cpu_seconds(_serve(process.pid)))
                 full = _serve_mib(process.pid)
                 say(f"start {number} of {starts}: {start:.2f} s, serve {full:.0f} MiB")
                 if number == starts:
@@ -105,6 +109,7 @@ def measure(keys: int, partial: int, starts: int, asked: int, say: Callable[[str
         full_mib=full,
         used_mib=used,
         start_seconds=times,
+        start_cpu_seconds=cpu,
         first=first,
         again=again,
         unknown=unknown,
@@ -164,8 +169,12 @@ def _made_up(secret: str) -> str:
     return f"sk-{secret[::-1].replace('_', '-')}"
 
 
+def _serve(pid: int) -> int:
+    """The serve process under this `up`."""
+    return next(each for each in tree(pid) if "serve" in words(each))
+
+
 def _serve_mib(pid: int) -> float:
-    """The serve process under this `up`, when it has come to rest."""
-    serve = next(each for each in tree(pid) if "serve" in words(each))
+    """What it holds when it has come to rest."""
     time.sleep(2)
-    return pss_mib(serve)
+    return pss_mib(_serve(pid))

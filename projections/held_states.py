@@ -21,7 +21,7 @@ from projections.packing import (
 )
 from projections.recent import Recent
 
-S = TypeVar("S", Account, Allowance)
+S = TypeVar("S", bound=Account | Allowance)
 HOT = 16_384
 """So many of a noun are held unpacked, at about a kilobyte each."""
 
