@@ -135,8 +135,8 @@ async def _serve(
     import signal
 
     from api.http.app import create_app
+    from api.http.express import ExpressHttp
     from api.http.probe import ProcessProbe
-    from api.http.wire import BoundedHttp
     from api.nats.services import DESCRIPTION, QUEUE, SERVICE, CommandServices
     from application.renewals import renewing
     from house import opened
@@ -184,7 +184,7 @@ async def _serve(
             house.ports, house.verifier, log_lane=settings.log_level == "debug"
         )
         async with served(link, described, services), renewing(house.ports):
-            await http_server(app, BoundedHttp, settings.trusted_proxies).serve(sockets=[listener])
+            await http_server(app, ExpressHttp, settings.trusted_proxies).serve(sockets=[listener])
         if limits is not None:
             await limits.close()
     connecting.cancel()

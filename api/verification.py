@@ -8,12 +8,13 @@ from msgspec import Meta
 from api.http.callers import is_access_token, principal_of_key
 from application.asks import Ask, Resolved
 from application.batches import NO_LABELS, Labels
+from application.begun import Reply
 from application.errors import Unauthenticated
 from application.verdicts import Verdict
 from application.verification import Verifier
 from domain import permission_query
 from domain.allowances import MAX_AMOUNT
-from domain.errors import InvalidCommand, NotPermitted
+from domain.errors import InvalidCommand, InvalidQuery, NotPermitted
 from domain.key_format import MAX_PRESENTED_CHARACTERS
 
 PERMISSION = "keys.verify"
@@ -78,6 +79,31 @@ async def verify(
     return await verifier.verify(ask, request_id)
 
 
+def begin(
+    verifier: Verifier,
+    request: VerifyRequest,
+    secret: str | None,
+    client_ip: str | None,
+    request_id: str,
+    reply: Reply,
+) -> bool:
+    """`verify` without a task, where all that it names is remembered; else False, and nothing
+    has happened. Raises as `verify`; nothing has happened then, either."""
+    if secret is None or is_access_token(secret):
+        return False
+    verifier.require_fresh()
+    caller = subject = verifier.remembered(secret)
+    if caller is None or caller.key is None or (client_ip is None and caller.key.ip_allow):
+        return False
+    ip = client_ip
+    if request.key is not None and request.key != secret:
+        _require_service(verifier, caller, client_ip)
+        subject, ip = verifier.remembered(request.key), request.ip
+    if subject is None:
+        return False
+    return verifier.begin(_ask(subject, request, ip, None), request_id, reply)
+
+
 async def verify_batch(
     verifier: Verifier,
     request: VerifyBatchRequest,
@@ -91,7 +117,12 @@ async def verify_batch(
     for number, item in enumerate(request.items):
         if item.key is None:
             raise InvalidCommand(f"items[{number}].key", "each item names a key")
-        asks.append(_ask(await verifier.resolve(item.key), item, item.ip, item.key))
+        subject = await verifier.resolve(item.key)
+        try:
+            asks.append(_ask(subject, item, item.ip, item.key))
+        except InvalidQuery as error:
+            param = f"items[{number}].{error.param}"
+            raise InvalidQuery(param, error.column, error.reason) from None
     return VerifyBatchAnswer(await verifier.verify_many(asks, request_id))
 
 
@@ -110,9 +141,7 @@ def _require_service(verifier: Verifier, caller: Resolved, client_ip: str | None
         raise NotPermitted(PERMISSION)
 
 
-def _ask(
-    resolved: Resolved, request: VerifyRequest, ip: str | None, secret: str | None
-) -> Ask:
+def _ask(resolved: Resolved, request: VerifyRequest, ip: str | None, secret: str | None) -> Ask:
     labels = NO_LABELS
     if request.tags or request.resource or request.model:
         labels = Labels(request.tags, request.resource, request.model)

@@ -111,9 +111,12 @@ async def set_quota(
     if event is None:
         return [], []
     changed = change(stream, [event], now, account_id)
+    if state.lifted:
+        # It has no calendar of its own; its row may have counted by the plan's since. What that
+        # was counts as far as its window is one of the new calendar's.
+        return [changed], [counter_row(changed.state)]
     now_us = microseconds(now)
-    # A rule that was lifted has no calendar of its own: what its row counted still counts.
-    old = 0 if state.lifted else calendars.window(calendar_of(state), now_us).start
+    old = calendars.window(calendar_of(state), now_us).start
     new = calendars.window(calendar_of(changed.state), now_us).start
     return [changed], [counter_row(changed.state, new, old)]
 

@@ -89,18 +89,28 @@ class Resolver:
     def __init__(self, directory: KeyDirectory, digests: Digests) -> None:
         self._directory = directory
         self._digests = digests
+        self._partial = directory.partial
         self._resolved: dict[bytes, tuple[int, Resolved]] = {}
 
-    async def resolve(self, secret: str) -> Resolved:
-        """The key of this secret, if there is one. Forged ones are refused before look-up."""
+    def remembered(self, secret: str) -> Resolved | None:
+        """The key of this secret, if it was looked up lately and nothing has changed since."""
         if len(secret) > key_format.MAX_PRESENTED_CHARACTERS or key_format.looks_forged(secret):
+            return None
+        return self._known(self._digests.candidates(secret)[0])
+
+    async def resolve(self, secret: str) -> Resolved:
+        """The key of this secret, if there is one. Forged ones are refused before look-up, and
+        so is nothing at all: its hash may stand in the table that keys were imported from."""
+        if not 0 < len(secret) <= key_format.MAX_PRESENTED_CHARACTERS:
+            return NOBODY
+        if key_format.looks_forged(secret):
             return NOBODY
         directory = self._directory
         changes = directory.changes
         digests = self._digests.candidates(secret)
-        found = self._resolved.get(digests[0])
-        if found is not None and found[0] == changes:
-            return found[1]
+        known = self._known(digests[0])
+        if known is not None:
+            return known
         key = directory.find(digests)
         if key is None and directory.partial:
             key = await directory.fetch(digests)
@@ -119,3 +129,13 @@ class Resolver:
         if key is None:
             return NOBODY
         return Resolved(key, key.digest not in digests, foreign=True)
+
+    def _known(self, digest: bytes) -> Resolved | None:
+        found = self._resolved.get(digest)
+        if found is None or found[0] != self._directory.changes:
+            return None
+        resolved = found[1]
+        # What only remembers a key doesn't keep it in memory: its rules are looked up there.
+        if self._partial and resolved.key is not None:
+            return resolved if self._directory.key(resolved.key.id) is not None else None
+        return resolved

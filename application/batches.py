@@ -1,8 +1,7 @@
 """Batches: verifications in columns, as their usage event will have them."""
 
-import asyncio
 import time
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -27,6 +26,16 @@ class Labels(msgspec.Struct, frozen=True, omit_defaults=True):
 NO_LABELS = Labels()
 
 
+class Answer(Protocol):
+    """Who waits for a row: a future, or what takes its place."""
+
+    def done(self) -> bool: ...
+
+    def set_result(self, result: Any, /) -> None: ...
+
+    def set_exception(self, error: Exception, /) -> None: ...
+
+
 class Waiting:
     """A row of a batch that waits for its counters: so much of each."""
 
@@ -37,7 +46,7 @@ class Waiting:
         row: int,
         rules: tuple[Rule, ...],
         amounts: tuple[int, ...],
-        answer: "asyncio.Future[Any]",
+        answer: Answer,
     ) -> None:
         self.row = row
         self.rules = rules
@@ -92,7 +101,7 @@ class Batch:
             self.label_bytes += len(msgspec.json.encode(labels))
         if operation is not None:
             self.operations[str(row)] = operation
-            self.label_bytes += len(operation) + 12
+            self.label_bytes += len(msgspec.json.encode(operation)) + 12
         return row
 
     @property

@@ -32,6 +32,7 @@ from domain.errors import (
     Taken,
     UnknownPlan,
 )
+from domain.ids import is_id
 from domain.key_lineage import HASH_BYTES, Secret
 from domain.plans import Plan
 
@@ -139,6 +140,8 @@ async def _owners(
         account_id = item.command.account_id
         if account_id not in owners and account_id not in wrong:
             try:
+                if not is_id("acct", account_id):
+                    raise NotFound("account", account_id)
                 owners[account_id] = _Owner(*await owner_of_new_keys(ports, account_id))
             except (NotFound, AccountNotActive, UnknownPlan) as error:
                 wrong[account_id] = _why(error)

@@ -68,6 +68,11 @@ class Directory(Protocol):
 
     def allowances(self, owner_id: str) -> Sequence[Allowance]: ...
 
+    async def hold(self, key_ids: Sequence[str]) -> None:
+        """See to it that `key` and `allowances` know these keys for a while: a directory that
+        holds only what is in use may have to fetch them. Raises StoreUnavailable, Overloaded."""
+        ...
+
     @property
     def reset_at_us(self) -> int:
         """When everybody's quotas were reset the last time; 0 for never."""

@@ -152,7 +152,7 @@ async def _write(
             if purchase.expires_after_days is not None:
                 expires_at = ports.clock() + timedelta(days=purchase.expires_after_days)
             command = GrantCredits(
-                amount=amount, priority=PRIORITY, expires_at=expires_at, source=source
+                amount=amount, priority=PRIORITY, expires_at=expires_at, source=source, paid=True
             )
             _, position = await credits.grant(
                 ports, context, purchase.account_id, command, also=also

@@ -114,11 +114,13 @@ async def _owned(ports: Ports, account: Account, after: Place | None, count: int
         ][0 if after is None else after.rules :]
     else:
         key_id = after.owner_id
+        await ports.directory.hold([key_id])
         key = ports.directory.key(key_id)
         if key is not None and key.account_id == account.id and key.revoked_at is None:
             found = _of_key(ports, key)[after.rules :]
     while len(found) < count:
         keys = await ports.lookups.keys_of(account.id, key_id, KEYS_AT_ONCE)
+        await ports.directory.hold([each.id for each in keys])
         for each in keys:
             if each.revoked_at is None:
                 found += _of_key(ports, each)

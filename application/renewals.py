@@ -74,15 +74,16 @@ async def _renew(ports: Ports, account_ids: list[str]) -> int:
     for account_id in account_ids:
         try:
             stream = await load(ports, ACCOUNT, account_id)
+            events = [] if stream.state is None else await _due(ports, stream.state, now)
+            if not events:
+                continue
+            more, written = await plan_change(ports, stream, events, now)
         except StreamUnreadable as error:
             log.error("plan change can't be carried out", account=account_id, problem=str(error))
             continue
-        events = [] if stream.state is None else await _due(ports, stream.state, now)
-        if events:
-            more, written = await plan_change(ports, stream, events, now)
-            changes += more
-            rows += written
-            done += 1
+        changes += more
+        rows += written
+        done += 1
     if changes:
         context = Context(principal=SYSTEM, command_id=new_id(ports, "cmd"))
         await commit(ports, context, now, changes, rows, reason="plan change at renewal")

@@ -24,7 +24,7 @@ from domain.api_keys import ApiKey, Environment
 from domain.calendars import Calendar
 from domain.plans import Plan
 
-MAX_REMEMBERED = 50_000
+MAX_REMEMBERED = 16_384
 
 
 class KeyRules(msgspec.Struct, frozen=True, gc=False):

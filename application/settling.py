@@ -47,8 +47,13 @@ class Settling:
         try:
             await self._settle(list(group))
         except Exception as error:
+            if len(group) > 1 and not isinstance(error, StoreUnavailable):
+                # It is one of them: the others don't pay for it.
+                for account_id, future in group.items():
+                    await self._run_group({account_id: future})
+                return
             if not isinstance(error, StoreUnavailable):
-                log.exception("credits can't be settled", accounts=len(group))
+                log.exception("credits can't be settled", accounts=list(group))
             for future in group.values():
                 future.set_exception(StoreUnavailable(str(error)))
                 future.exception()  # whoever waited may be gone: that is no unhandled error

@@ -27,6 +27,7 @@ from application.asks import (
     Settle,
 )
 from application.batches import MAX_ROWS, Batch, Waiting
+from application.begun import Begun, Reply
 from application.errors import DirectoryStale, StoreUnavailable
 from application.ports import Counted, Digests, Flush, UsageLog
 from application.rules import KeyRules, RuleBook
@@ -102,6 +103,10 @@ class Verifier:
         """The key of this secret, if there is one. Forged ones are refused before look-up."""
         return await self._resolver.resolve(secret)
 
+    def remembered(self, secret: str) -> Resolved | None:
+        """The same at once, or None: then `resolve` has to look."""
+        return self._resolver.remembered(secret)
+
     def judge(self, resolved: Resolved, ip: str | None) -> Code:
         """Whether a key that acts for itself works now, as far as memory knows."""
         key = resolved.key
@@ -122,6 +127,38 @@ class Verifier:
         """
         self.require_fresh()
         return await self._count_in(ask, self._decide(ask), request_id)
+
+    def begin(self, ask: Ask, request_id: str, reply: Reply) -> bool:
+        """`verify` without a task: `reply` gets the verdict, or the exception.
+
+        False where it takes the longer way; then nothing has happened, and `verify` is to be
+        asked. Raises UnknownOperation, DirectoryStale.
+        """
+        self.require_fresh()
+        decided = self._decide(ask)
+        batch = self._room()
+        if batch is None or self._down or self._stopping:
+            return False
+        row = self._add(batch, ask, decided)
+        begun = Begun(self, ask, decided, batch, row, request_id, reply)
+        if decided.rules:
+            batch.waiting.append(Waiting(row, decided.rules, decided.amounts, begun))
+            self._wanted.set()
+        else:
+            reply(self.told(begun, GRANTED, []))
+        return True
+
+    def told(self, begun: Begun, reason: int, left: list[State]) -> Verdict:
+        """The verdict on a verification that was counted, or refused by a counter."""
+        decided = begun.decided
+        code = decided.code if reason == GRANTED else REFUSALS[decided.rules[reason - 1].kind]
+        self._welcome(begun.ask, decided.key, code)
+        return self._verdict(begun.batch, begun.row, decided.key, code, left, begun.request_id)
+
+    async def count_again(self, begun: Begun, reason: int) -> Verdict:
+        """The verdict on a verification that a counter told to look again."""
+        await self._look_again(begun.decided, reason)
+        return await self._count_in(begun.ask, self._decide(begun.ask), begun.request_id)
 
     async def verify_many(self, asks: Sequence[Ask], request_id: str) -> list[Verdict]:
         """The verdicts in order. None takes anything if one raises UnknownOperation."""
@@ -165,12 +202,11 @@ class Verifier:
         for _ in range(STALE_TRIES):
             key, code, rules = decided.key, decided.code, decided.rules
             batch = self._room()
-            position = self._directory.position
             if not rules:
                 if batch is None:  # only while flushing has been impossible for a while
                     self.rows_dropped += 1
                     return self._verdict(self._open, MAX_ROWS, key, code, [], request_id)
-                row = batch.add(key, code, ask.cost, ask.labels, position, ask.operation)
+                row = self._add(batch, ask, decided)
                 self._welcome(ask, key, code)
                 return self._verdict(batch, row, key, code, [], request_id)
             if batch is None or self._down or self._stopping:
@@ -178,7 +214,7 @@ class Verifier:
             answer: asyncio.Future[tuple[int, list[State]]] = (
                 asyncio.get_running_loop().create_future()
             )
-            row = batch.add(key, code, ask.cost, ask.labels, position, ask.operation)
+            row = self._add(batch, ask, decided)
             batch.waiting.append(Waiting(row, rules, decided.amounts, answer))
             self._wanted.set()
             refused, left = await answer
@@ -187,13 +223,20 @@ class Verifier:
                     code = REFUSALS[rules[refused - 1].kind]
                 self._welcome(ask, key, code)
                 return self._verdict(batch, row, key, code, left, request_id)
-            if refused == UNSETTLED:
-                await self._settling.settled(rules[-1].account_id)
-            else:
-                await asyncio.sleep(STALE_PAUSE_SECONDS)
-            self.require_fresh()
+            await self._look_again(decided, refused)
             decided = self._decide(ask)
         raise DirectoryStale("the counters know a rule that this process has not seen")
+
+    def _add(self, batch: Batch, ask: Ask, decided: Decided) -> int:
+        position = self._directory.position
+        return batch.add(decided.key, decided.code, ask.cost, ask.labels, position, ask.operation)
+
+    async def _look_again(self, decided: Decided, reason: int) -> None:
+        if reason == UNSETTLED:
+            await self._settling.settled(decided.rules[-1].account_id)
+        else:
+            await asyncio.sleep(STALE_PAUSE_SECONDS)
+        self.require_fresh()
 
     def _welcome(self, ask: Ask, key: ApiKey | None, code: Code) -> None:
         if ask.resolved.superseded or ask.foreign_secret is None:
@@ -312,7 +355,8 @@ class Verifier:
 
     def _window(self, calendar: Calendar, now_us: int) -> Window:
         window = self._windows.get(calendar)
-        if window is None or not window.start <= now_us < window.end:
+        reset = window is not None and window.start < calendar.reset_at_us <= now_us
+        if window is None or reset or not window.start <= now_us < window.end:
             window = calendars.window(calendar, now_us)
             if len(self._windows) >= MAX_WINDOWS:
                 self._windows.clear()

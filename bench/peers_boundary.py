@@ -6,7 +6,7 @@ counter is written when its key is used next, never by a job.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import msgspec
 import psycopg
@@ -14,13 +14,15 @@ import psycopg
 from bench.ground import SERVICE_KEY, Ground, tollhouse
 from bench.load import Measured, load
 from bench.machine import Cores
-from bench.seeding import seed
+from bench.many_keys import copy_keys
+from bench.seeding import SeededKey, seed
 from bench.speed import PATH
 from domain.allowances import Quota
 from house import opened
+from infra.digests import PepperedDigests
 from infra.postgres.connection import conninfo
 
-KEYS, KEYS_EACH = 100_000, 100
+KEYS, KEYS_EACH = 100_000, 50
 PLAN_WITHOUT_QUOTA = "internal"
 CONNECTIONS = 32
 WINDOW_SECONDS = 4
@@ -44,11 +46,11 @@ class Boundary(msgspec.Struct, frozen=True):
 def measure(on: Ground, cores: Cores, say: Callable[[str], None]) -> Boundary:
     """Use all keys in one minute, load across its end, twice; then sit through one at rest."""
     began = time.monotonic()
-    secrets = asyncio.run(_seeded(on))
+    secrets = _seeded(on)
     seeded = time.monotonic() - began
     say(f"boundary: {len(secrets):,} keys with a quota by the minute, made in {seeded:.0f} s")
     keys = on.folder / "boundary.keys"
-    keys.write_text("".join(f"{secret}\\n" for secret in sorted(secrets)))
+    keys.write_text("".join(f"{secret}\n" for secret in sorted(secrets)))
     before: list[Measured] = []
     across: list[Measured] = []
     with tollhouse(on, cores.server, "serve at the boundary") as server:
@@ -61,7 +63,9 @@ def measure(on: Ground, cores: Cores, say: Callable[[str], None]) -> Boundary:
             say(f"boundary: minute {number + 1} of {BOUNDARIES}")
             # Rows of this minute's window for as many keys as can be used in it.
             _until(4)
-            loaded(128, 40)
+            used = loaded(128, 40)
+            if used.refused:
+                raise RuntimeError(f"{used.refused} of {used.requests} verifications were refused")
             _until(60 - 3.5 * WINDOW_SECONDS)
             before.append(loaded(CONNECTIONS, WINDOW_SECONDS))
             _until(60 - WINDOW_SECONDS / 2)
@@ -83,11 +87,17 @@ def measure(on: Ground, cores: Cores, say: Callable[[str], None]) -> Boundary:
     )
 
 
-async def _seeded(on: Ground) -> Sequence[str]:
+def _seeded(on: Ground) -> list[str]:
+    """Keys that commands would have written; their counters are made when they are used."""
+    model = asyncio.run(_model(on))
+    digests = PepperedDigests(on.settings.key_pepper)
+    return copy_keys(on.database_url, model, digests, KEYS // KEYS_EACH, KEYS).secrets
+
+
+async def _model(on: Ground) -> list[SeededKey]:
     async with opened(on.settings, on.database_url, verifying=False) as house:
         quota = Quota(1_000_000_000, "minute")
-        made = await seed(house.ports, KEYS // KEYS_EACH, KEYS_EACH, quota, PLAN_WITHOUT_QUOTA)
-    return [key.secret for key in made.keys]
+        return (await seed(house.ports, 1, KEYS_EACH, quota, PLAN_WITHOUT_QUOTA)).keys
 
 
 def _rows(on: Ground) -> set[tuple[int, str]]:

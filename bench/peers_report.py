@@ -85,7 +85,8 @@ def aims(rows: Sequence[Row]) -> list[tuple[str, bool]]:
 def exact(found: Peers) -> bool:
     """Whether Tollhouse let through what it may, and its counters agree with its log."""
     mine = [each for each in found.exact if each.case == ONE_COUNTER]
-    at_rest = found.boundary is None or found.boundary.rows_written_at_rest == 0
+    across = found.boundary
+    at_rest = across is None or not (across.rows_written_at_rest or across.failed)
     return all(each.holds for each in mine) and not found.counters_disagreeing and at_rest
 
 

@@ -30,6 +30,8 @@ _FIXED = {
 _MONDAY = 4 * _DAY  # 1970-01-05, so that weeks begin on Mondays, as ISO 8601 has it
 _LENGTHS = {**_FIXED, "month": 30_436_875 * 86_400, "lifetime": ETERNITY}
 _EPOCH = date(1970, 1, 1)
+# Files beside the zones that say what this machine's zone is: another one counts otherwise.
+_OWN = frozenset(("localtime", "posixrules"))
 
 
 class Calendar(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
@@ -69,7 +71,9 @@ def window(of: Calendar, now: int) -> Window:
 
 
 def is_zone(name: str) -> bool:
-    """Whether the IANA database knows this time zone."""
+    """Whether the IANA database knows this time zone, and it is the same everywhere."""
+    if name in _OWN or name.startswith(("posix/", "right/")):
+        return False
     try:
         _zone(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):

@@ -67,7 +67,7 @@ class Standing(NamedTuple):
 class GrantCredits(msgspec.Struct, frozen=True, kw_only=True):
     """A lot, or `times` of them, each a day, week or month after the one before, and each as
     long as the first. `amount` is that of each. Without `starts_at` it begins now, without
-    `expires_at` it never ends."""
+    `expires_at` it never ends. What was `paid` for is given however many lots there are."""
 
     amount: int
     priority: int = DEFAULT_PRIORITY
@@ -76,6 +76,7 @@ class GrantCredits(msgspec.Struct, frozen=True, kw_only=True):
     source: str = "grant"
     every: Every | None = None
     times: int = 1
+    paid: bool = False
 
 
 class Entries:
@@ -297,7 +298,7 @@ def _check_grant(entries: Entries, command: GrantCredits) -> None:
         raise InvalidCommand("times", f"between 1 and {MAX_TIMES}")
     if command.times > 1 and command.every is None:
         raise InvalidCommand("every", "day, week or month, where `times` is more than one")
-    if len(entries.state.lots) + command.times > MAX_LOTS:
+    if len(entries.state.lots) + command.times > MAX_LOTS and not command.paid:
         raise InvalidCommand("times", f"an account has at most {MAX_LOTS} lots of credits")
     now = instant(entries.now_us)
     for param, at in (("starts_at", command.starts_at), ("expires_at", command.expires_at)):

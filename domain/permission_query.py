@@ -9,6 +9,7 @@ Queries come from callers: length and nesting are bounded, and a refusal names t
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple, assert_never
@@ -86,17 +87,28 @@ def parse(text: str) -> Query:
     return Query(_Parser(text).whole())
 
 
-def covers(held: str, asked: str) -> bool:
-    """Whether a held permission answers what is asked for; both may be wildcards."""
-    if held == asked:
-        return True
-    if held.endswith("*"):
-        below = held[:-1]
-        if asked.startswith(below):
+class _Held(NamedTuple):
+    """Permissions, prepared for queries: one may name two hundred, and a key hold a hundred.
+    `below` are the beginnings that the wildcards among them stand for."""
+
+    ordered: list[str]
+    below: tuple[str, ...]
+
+    def covers(self, asked: str) -> bool:
+        """Whether any of them answers what is asked for; both may be wildcards."""
+        if asked.startswith(self.below):
             return True
-        # Held `a.b.*`, asked for any of `a.*`.
-        return asked.endswith("*") and below.startswith(asked[:-1])
-    return asked.endswith("*") and held.startswith(asked[:-1])
+        if not asked.endswith("*"):
+            return False
+        wanted = asked[:-1]
+        first = bisect_left(self.ordered, wanted)
+        return first < len(self.ordered) and self.ordered[first].startswith(wanted)
+
+
+@lru_cache(_CACHED)
+def _held(permissions: tuple[str, ...]) -> _Held:
+    below = tuple(each[:-1] for each in permissions if each.endswith("*"))
+    return _Held(sorted(permissions), below)
 
 
 class _Token(NamedTuple):
@@ -223,9 +235,7 @@ def _shown(token: _Token) -> str:
 def _holds(node: Node, permissions: Sequence[str], roles: Sequence[str]) -> bool:
     match node:
         case Has(permission):
-            return permission in permissions or any(
-                covers(held, permission) for held in permissions
-            )
+            return permission in permissions or _held(tuple(permissions)).covers(permission)
         case InRole(role):
             return role in roles
         case Not(part):

@@ -1,5 +1,7 @@
 """Where limits per address are counted for all processes together: Redis or Valkey."""
 
+import re
+
 from limits.aio.storage import RedisStorage
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.retry import Retry
@@ -20,7 +22,7 @@ class SharedStorage(RedisStorage):
         # One retry at once, for connections that the server has closed; the rest of the patience
         # is the caller's.
         self._pool = BlockingConnectionPool.from_url(
-            url.replace("valkey", "redis", 1),
+            re.sub("^valkey", "redis", url),  # the scheme only: hosts are often called so, too
             max_connections=CONNECTIONS,
             timeout=patience_seconds,
             socket_connect_timeout=patience_seconds,

@@ -23,7 +23,7 @@ from projections.recent import Recent
 
 S = TypeVar("S", bound=Account | Allowance)
 HOT = 16_384
-"""So many of a noun are held unpacked, at about a kilobyte each."""
+"""So many of a noun are held unpacked for sure, and at most twice as many: a kilobyte each."""
 
 
 class HeldStates(Generic[S]):
@@ -33,14 +33,14 @@ class HeldStates(Generic[S]):
         self._unpack = unpack
         self._packed = PackedStates()
         self._odd: dict[str, S] = {}
-        self._hot: Recent[str, S] = Recent(HOT)
+        self._hot: Recent[str, S] = Recent(2 * HOT)
 
     def __len__(self) -> int:
         return len(self._packed) + len(self._odd)
 
     def get(self, id: str) -> S | None:
         """The state of this id."""
-        state = self._hot.get(id)
+        state = self._hot.young.get(id) or self._hot.get(id)
         if state is None:
             state = self._odd.get(id)
             if state is None:
@@ -89,12 +89,14 @@ class HeldRules(HeldStates[Allowance]):
 
     def __init__(self) -> None:
         super().__init__(unpack_rule)
-        self._of: Recent[str, tuple[Allowance, ...]] = Recent(2 * HOT)
+        self._of: Recent[str, tuple[Allowance, ...]] = Recent(4 * HOT)
         self._odd_of: dict[str, tuple[Allowance, ...]] = {}
 
     def of(self, owner_id: str) -> tuple[Allowance, ...]:
         """The rules that this owner has to itself; a lifted one where it was reset once."""
-        rules = self._of.get(owner_id)
+        rules = self._of.young.get(owner_id)
+        if rules is None:
+            rules = self._of.get(owner_id)
         if rules is None:
             rules = tuple(each for each in self._all_of(owner_id) if matters(each))
             self._of.put(owner_id, rules)
@@ -129,15 +131,15 @@ class HeldKeys:
         self._packed = PackedKeys()
         self._odd: dict[str, ApiKey] = {}
         self._odd_digests: dict[bytes, str] = {}
-        self._hot: Recent[str, ApiKey] = Recent(HOT)
-        self._hot_digests: Recent[bytes, str] = Recent(HOT)
+        self._hot: Recent[str, ApiKey] = Recent(2 * HOT)
+        self._hot_digests: Recent[bytes, str] = Recent(2 * HOT)
 
     def __len__(self) -> int:
         return len(self._packed) + len(self._odd)
 
     def by_digest(self, digest: bytes) -> ApiKey | None:
         """The key that this is the digest of, or was the one before its last rotation."""
-        key_id = self._hot_digests.get(digest)
+        key_id = self._hot_digests.young.get(digest) or self._hot_digests.get(digest)
         if key_id is not None:
             key = self.get(key_id)
             return key if key is not None and is_of(key, digest) else None
@@ -157,7 +159,7 @@ class HeldKeys:
 
     def get(self, key_id: str) -> ApiKey | None:
         """The key of this id."""
-        key = self._hot.get(key_id)
+        key = self._hot.young.get(key_id) or self._hot.get(key_id)
         if key is None:
             key = self._odd.get(key_id)
             if key is None:

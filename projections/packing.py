@@ -7,6 +7,7 @@ state whose id is not one of ours is not packed at all.
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
@@ -58,8 +59,13 @@ def packed_id(text: str) -> bytes | None:
 
 def unpacked_id(prefix: str, packed: bytes) -> str:
     """The id again."""
+    return f"{prefix}_{_characters(packed)}"
+
+
+@lru_cache(maxsize=4096)  # a key, its rule and its account are unpacked one after the other
+def _characters(packed: bytes) -> str:
     number = int.from_bytes(packed, "big")
-    return f"{prefix}_" + "".join([_PAIRS[(number >> shift) & 1023] for shift in _SHIFTS])
+    return "".join([_PAIRS[(number >> shift) & 1023] for shift in _SHIFTS])
 
 
 def lookup_digest(digest: bytes) -> bytes:

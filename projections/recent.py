@@ -12,7 +12,8 @@ class Recent(Generic[K, V]):
     """Holds `most` values or so, and whatever was asked for in the last `keep_seconds`.
 
     Two generations: what is asked for moves to the younger; when that is half of it all, the
-    older one is forgotten. A hit costs one look into a dict, without reordering anything.
+    older one is forgotten. A hit costs one look into a dict, without reordering anything; who
+    is in a hurry looks into `young` before asking `get`.
     """
 
     def __init__(
@@ -21,16 +22,16 @@ class Recent(Generic[K, V]):
         self._half = max(most // 2, 1)
         self._keep_seconds = keep_seconds
         self._clock = clock
-        self._young: dict[K, V] = {}
+        self.young: dict[K, V] = {}
         self._old: dict[K, V] = {}
         self._began_at = clock()
 
     def __len__(self) -> int:
-        return len(self._young) + len(self._old)
+        return len(self.young) + len(self._old)
 
     def get(self, key: K) -> V | None:
         """The value, which was asked for just now."""
-        value = self._young.get(key)
+        value = self.young.get(key)
         if value is None:
             value = self._old.pop(key, None)
             if value is not None:
@@ -39,26 +40,26 @@ class Recent(Generic[K, V]):
 
     def peek(self, key: K) -> V | None:
         """The value, and nobody asked for it."""
-        value = self._young.get(key)
+        value = self.young.get(key)
         return self._old.get(key) if value is None else value
 
     def put(self, key: K, value: V) -> None:
         """Hold this value."""
         self._old.pop(key, None)
-        self._young[key] = value
-        if len(self._young) >= self._half:
+        self.young[key] = value
+        if len(self.young) >= self._half:
             self._turn()
 
     def replace(self, key: K, value: V) -> None:
         """Put this value in the place of the one that is held, as old as that."""
-        if key in self._young:
-            self._young[key] = value
+        if key in self.young:
+            self.young[key] = value
         elif key in self._old:
             self._old[key] = value
 
     def forget(self, key: K) -> None:
         """Hold nothing under this."""
-        if self._young.pop(key, None) is None:
+        if self.young.pop(key, None) is None:
             self._old.pop(key, None)
 
     def _turn(self) -> None:
@@ -66,4 +67,4 @@ class Recent(Generic[K, V]):
         now = self._clock()
         if now - self._began_at < self._keep_seconds:
             return
-        self._old, self._young, self._began_at = self._young, {}, now
+        self._old, self.young, self._began_at = self.young, {}, now

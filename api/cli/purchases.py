@@ -47,7 +47,7 @@ def list_(
                 decimal(each.credits),
                 f"{each.price_minor} {each.currency}",
                 each.provider,
-                each.started_at.isoformat(timespec="seconds"),
+                f"{each.started_at:%Y-%m-%dT%H:%M:%SZ}",
             )
             for each in found
         ],

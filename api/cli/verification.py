@@ -18,6 +18,17 @@ class _Quota(msgspec.Struct):
     resets_at: str | None
 
 
+class _RateLimit(msgspec.Struct):
+    name: str
+    limit: int
+    remaining: int
+    resets_at: str
+
+
+class _Credits(msgspec.Struct):
+    remaining: str
+
+
 class _Verdict(msgspec.Struct):
     valid: bool
     code: str
@@ -27,11 +38,14 @@ class _Verdict(msgspec.Struct):
     account_id: str | None = None
     plan: str | None = None
     quotas: list[_Quota] = []
+    rate_limits: list[_RateLimit] = []
+    credits: _Credits | None = None
 
 
 class _Problem(msgspec.Struct):
     code: str
     detail: str
+    hint: str | None = None
 
 
 def register(app: typer.Typer) -> None:
@@ -47,6 +61,12 @@ def verify(
     key: Annotated[str, typer.Argument(help="The key; - reads it from standard input.")],
     cost: Annotated[int, typer.Option(min=0, help="How much quota it takes.")] = 1,
     audience: Annotated[str | None, typer.Option(help="Who asks.")] = None,
+    permissions: Annotated[
+        str | None, typer.Option(help="What the key must hold, as in 'a AND (b OR NOT c)'.")
+    ] = None,
+    operation: Annotated[
+        str | None, typer.Option(help="What it is for: priced in credits by the plan.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Verify a key at the running server: it is counted like any other verification.
@@ -57,8 +77,8 @@ def verify(
 
     secret = input().strip() if key == "-" else key
     body: dict[str, object] = {"cost": cost}
-    if audience is not None:
-        body["audience"] = audience
+    said = {"audience": audience, "permissions": permissions, "operation": operation}
+    body |= {name: value for name, value in said.items() if value is not None}
     url = context.obj.wiring.http_url()
     try:
         answer = httpx.post(
@@ -69,7 +89,7 @@ def verify(
         raise typer.Exit(1) from None
     if answer.status_code != 200:
         problem = msgspec.json.decode(answer.content, type=_Problem)
-        output.complain(f"{problem.code}: {problem.detail}")
+        output.complain(" ".join(filter(None, (f"{problem.code}:", problem.detail, problem.hint))))
         raise typer.Exit(3 if answer.status_code == 401 else 1)
     verdict = msgspec.json.decode(answer.content, type=_Verdict)
     if json:
@@ -89,6 +109,7 @@ def _show(verdict: _Verdict) -> None:
                 "key": f"{verdict.key_id} ({verdict.name})",
                 "account": verdict.account_id,
                 "plan": verdict.plan,
+                "credits": None if verdict.credits is None else verdict.credits.remaining,
             }
         )
     if verdict.quotas:
@@ -97,5 +118,13 @@ def _show(verdict: _Verdict) -> None:
             [
                 (each.scope, each.used, each.remaining, each.limit, each.period, each.resets_at)
                 for each in verdict.quotas
+            ],
+        )
+    if verdict.rate_limits:
+        output.show_rows(
+            ("rate limit", "left", "limit", "resets"),
+            [
+                (each.name, each.remaining, each.limit, each.resets_at)
+                for each in verdict.rate_limits
             ],
         )

@@ -1,5 +1,6 @@
 """What the key routes take and answer. The secret is in one answer only: that of creation."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -237,6 +238,12 @@ def key_fields(key: ApiKey, quota: Quota | None, uses: KeyUses | None = None) ->
         "last_used_at": uses.last_used_at,
         "uses": Uses(uses.valid, uses.denied),
     }
+
+
+async def uses_of(ports: Ports, key_ids: Sequence[str]) -> dict[str, KeyUses]:
+    """How these keys were used; from now on, for a while, `own_quota` knows their rules."""
+    await ports.directory.hold(key_ids)
+    return await ports.read_models.key_uses(key_ids)
 
 
 def own_quota(ports: Ports, key_id: str) -> Quota | None:

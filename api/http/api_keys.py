@@ -19,6 +19,7 @@ from api.http.api_key_shapes import (
     WhoAmI,
     key_fields,
     own_quota,
+    uses_of,
 )
 from api.http.dependencies import Caller, TheCommands, ThePorts
 from api.http.paging import DEFAULT_LIMIT, Cursor, Limit, cursor_after, id_before
@@ -69,7 +70,7 @@ class ApiKeyController(Controller):
         after = id_before(cursor, "key")
         owner = _account(actor, account_id)
         keys = await api_keys.list_keys(ports, actor, owner, after, limit + 1)
-        uses = await ports.read_models.key_uses([key.id for key in keys[:limit]])
+        uses = await uses_of(ports, [key.id for key in keys[:limit]])
         page = [
             ApiKeyAnswer(**key_fields(key, own_quota(ports, key.id), uses.get(key.id)))
             for key in keys[:limit]
@@ -86,7 +87,7 @@ class ApiKeyController(Controller):
         if key is None:
             raise HttpProblem("FORBIDDEN", "This is for API keys: present one.")
         quotas = allowance_answers(await quota_pages.of_key(ports, key))
-        uses = await ports.read_models.key_uses([key.id])
+        uses = await uses_of(ports, [key.id])
         fields = key_fields(key, own_quota(ports, key.id), uses.get(key.id))
         return shown(WhoAmI(quotas=quotas, **fields))
 
@@ -96,7 +97,7 @@ class ApiKeyController(Controller):
     ) -> Response[bytes]:
         """One key."""
         key = await api_keys.get(ports, actor, known_form(key_id))
-        uses = await ports.read_models.key_uses([key.id])
+        uses = await uses_of(ports, [key.id])
         return shown(ApiKeyAnswer(**key_fields(key, own_quota(ports, key.id), uses.get(key.id))))
 
     @patch("/v1/keys/{key_id:str}", opt={"operation": AMEND})
@@ -111,7 +112,7 @@ class ApiKeyController(Controller):
         """Change what the body has."""
         command = data.command()
         quota = data.quota_rule()
-        uses = await ports.read_models.key_uses([known_form(key_id)])
+        uses = await uses_of(ports, [known_form(key_id)])
 
         def show(key: ApiKey) -> Answer:
             now = own_quota(ports, key_id) if quota is UNSET else quota

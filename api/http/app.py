@@ -88,4 +88,11 @@ def create_app(
     for route in reference_routes(document(app, version), asyncapi.document(version)):
         app.register(route)
     lane = VerifyLane(verifier, ports.directory, log_id)
-    return Door(app, lane=lane, production=production, log_lane=log_lane, throttle=throttle)
+    return Door(
+        app,
+        lane=lane,
+        express=lane.begin,
+        production=production,
+        log_lane=log_lane,
+        throttle=throttle,
+    )

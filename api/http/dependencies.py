@@ -41,9 +41,7 @@ def dependencies(
     async def provide_caller(request: Request[Any, Any, State]) -> Principal:
         client = request.scope["client"]
         address = None if client is None else client[0]
-        return await principal(
-            ports, verifier, request.scope["headers"], address, ports.clock()
-        )
+        return await principal(ports, verifier, request.scope["headers"], address, ports.clock())
 
     async def provide_user(request: Request[Any, Any, State]) -> Principal:
         caller = await provide_caller(request)

@@ -9,14 +9,17 @@ import os
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from http import HTTPStatus
 from time import perf_counter
+from typing import Protocol
 from urllib.parse import parse_qsl
 
+import msgspec
 import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
-from api.http.problems import HttpProblem, answer_for, respond
+from api.http.problems import MEDIA_TYPE, HttpProblem, answer_for, respond
 from api.http.request_body import BODY_DEADLINE_SECONDS, Disconnected, read_body, replayed
 from api.http.security_headers import Headers, SecurityHeaders
 from api.http.throttle import Throttle
@@ -29,7 +32,9 @@ MAX_URL_BYTES = 8 * 1024
 _UNSAFE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _UNLOGGED = frozenset({"/health/live", "/health/ready"})  # asked every few seconds
 _KEY_NAMES = frozenset({"key", "api_key", "apikey", "access_token"})
-_KEY = re.compile(r"[0-9A-Za-z]*_(?:live|test)_[0-9A-Za-z]{49}")
+# A prefix has 12 characters at most. Without a bound here, a URL that is one long word would be
+# searched anew from each of its characters.
+_KEY = re.compile(r"[0-9A-Za-z]{0,12}_(?:live|test)_[0-9A-Za-z]{49}")
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _CLIENT_CLOSED_REQUEST = 499
 
@@ -38,6 +43,19 @@ _log = structlog.get_logger("tollhouse.http")
 
 Lane = Callable[[HTTPScope, Receive], Awaitable[bytes]]
 """Answers a request with a JSON body for a 200, or raises."""
+
+Express = Callable[
+    [bytes, bytes, str | None, str | None, str, Callable[[bytes | Exception], None]], bool
+]
+"""Begins to answer this body, content type, credential, address and request id without a task;
+False where it can't, and then nothing has happened."""
+
+
+class Answers(Protocol):
+    """Takes an answer: its head without what the server adds, and its body."""
+
+    def answer(self, head: bytes, body: bytes) -> None: ...
+
 
 _JSON = (b"content-type", b"application/json")
 
@@ -48,6 +66,7 @@ class Door:
     `lane` answers POST at `lane_path` with the body of a 200, `inner` everything else.
     `scope["state"]["request_id"]` holds the id for both. Whatever escapes them becomes a problem
     document by the one table.
+    `express` answers what it can of the lane's requests without a task (api/http/express.py).
     `log_lane` adds the lane's requests to the log (at debug level); they are not there otherwise.
     `throttle` counts refused credentials by address; without it nothing is counted.
     """
@@ -57,6 +76,7 @@ class Door:
         inner: ASGIApp,
         *,
         lane: Lane,
+        express: Express | None = None,
         lane_path: str = "/v1/keys/verify",
         production: bool,
         log_lane: bool = False,
@@ -65,6 +85,7 @@ class Door:
     ) -> None:
         self._inner = inner
         self._lane = lane
+        self._express = express
         self._lane_path = lane_path
         self._log_lane = log_lane
         self._throttle = throttle
@@ -76,6 +97,63 @@ class Door:
         self._lane_head = b"HTTP/1.1 200 OK\r\n%brequest-id: " % b"".join(
             b"%b: %b\r\n" % pair for pair in prepared
         )
+
+    def begin(
+        self,
+        headers: list[tuple[bytes, bytes]],
+        body: bytes,
+        client_ip: str | None,
+        request: Answers,
+    ) -> bool:
+        """Begin to answer a request at the lane's path without a task (api/http/express.py).
+
+        False for whatever is not the ordinary case: the ordinary way finds out what it is.
+        """
+        if self._express is None or self._log_lane or len(headers) > MAX_HEADERS:
+            return False
+        secret, content_type, request_id, size = None, b"", "", 0
+        for name, value in headers:
+            size += len(name) + len(value)
+            if name == b"x-api-key" or name == b"authorization":
+                if secret is not None:
+                    return False
+                secret = _secret(name, value)
+                if secret is None:
+                    return False  # or another credential behind it would count
+            elif name == b"content-type":
+                content_type = value
+            elif name == b"request-id":
+                if _SANE_ID.fullmatch(value):
+                    request_id = value.decode()
+            elif name == b"tollhouse-min-position":
+                return False
+        if size > MAX_HEADER_BYTES or secret is None:
+            return False
+        request_id = request_id or next(_ids)
+
+        def reply(answer: bytes | Exception) -> None:
+            if isinstance(answer, bytes):
+                request.answer(b"%b%b\r\n" % (self._lane_head, request_id.encode()), answer)
+            else:
+                self._refuse(answer, request_id, request)
+
+        try:
+            return self._express(body, content_type, secret, client_ip, request_id, reply)
+        except Exception:
+            return False  # nothing has happened: the ordinary way says what is wrong
+
+    def _refuse(self, error: Exception, request_id: str, request: Answers) -> None:
+        problem, more = answer_for(error, request_id)
+        status = HTTPStatus(problem.status)
+        pairs = [
+            (b"content-type", MEDIA_TYPE.encode()),
+            *self._lane_headers.pairs,
+            *((name.lower().encode(), value.encode()) for name, value in more.items()),
+            (b"request-id", request_id.encode()),
+        ]
+        head = b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode())
+        head += b"".join(b"%b: %b\r\n" % pair for pair in pairs)
+        request.answer(head, msgspec.json.encode(problem))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == ScopeType.HTTP:
@@ -134,6 +212,14 @@ class Door:
 
     def _way_out(self, scope: HTTPScope, answer: "_Answer") -> Send:
         return answer.send if self._throttle is None else self._throttle.watched(scope, answer.send)
+
+
+def _secret(name: bytes, value: bytes) -> str | None:
+    """The credential of this header, if it is in order."""
+    if name == b"x-api-key":
+        return value.decode("latin-1").strip()
+    scheme, _, secret = value.partition(b" ")
+    return secret.decode("latin-1").strip() if scheme.lower() == b"bearer" else None
 
 
 def _lane_start(length: int) -> Message:

@@ -7,7 +7,7 @@ from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody
 
 from api.http.answers import Answer, answer, in_utc
-from api.http.api_key_shapes import key_fields, own_quota
+from api.http.api_key_shapes import key_fields, own_quota, uses_of
 from api.http.api_keys import known_form
 from api.http.dependencies import Caller, TheAnalytics, TheCommands, ThePorts
 from api.http.key_lineage_operations import IMPORT, LEAK_RESPONSE, ROTATE
@@ -41,7 +41,7 @@ class KeyLineageController(Controller):
         """Give the key another secret."""
         body = await request.body()
         overlap = (decode(body, RotateRequest) if body else RotateRequest()).overlap_seconds
-        uses = await ports.read_models.key_uses([known_form(key_id)])
+        uses = await uses_of(ports, [known_form(key_id)])
 
         def show(rotated: RotatedApiKey) -> Answer:
             fields = key_fields(rotated.key, own_quota(ports, key_id), uses.get(key_id))

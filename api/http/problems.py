@@ -206,9 +206,7 @@ def _judge_domain(exc: domain.DomainError) -> HttpProblem:
 
 
 def _import_refused(exc: domain.ImportRefused) -> HttpProblem:
-    told = [
-        f"items[{each.index}].{each.param}: {each.reason}" for each in exc.faults[:MOST_FAULTS]
-    ]
+    told = [f"items[{each.index}].{each.param}: {each.reason}" for each in exc.faults[:MOST_FAULTS]]
     items = len({each.index for each in exc.faults})
     more = f"; and {len(exc.faults) - MOST_FAULTS} more" if len(exc.faults) > MOST_FAULTS else ""
     return HttpProblem(

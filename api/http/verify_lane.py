@@ -5,6 +5,8 @@ one route does without. It keeps every promise that the others keep: problem doc
 strict bodies, caller checks, positions, request ids; the door in front bounds the headers.
 """
 
+from collections.abc import Callable
+
 import msgspec
 from litestar.types import HTTPScope, Receive
 
@@ -17,6 +19,7 @@ from api.http.strict_json import decode
 from api.http.wire import direct_of
 from api.verification import VerifyRequest
 from application.ports import Directory
+from application.verdicts import Verdict
 from application.verification import Verifier
 
 PATH = "/v1/keys/verify"
@@ -59,6 +62,27 @@ class VerifyLane:
             scope["state"]["request_id"],
         )
         return _ENCODER.encode(verdict)
+
+    def begin(
+        self,
+        body: bytes,
+        content_type: bytes,
+        secret: str | None,
+        client_ip: str | None,
+        request_id: str,
+        reply: Callable[[bytes | Exception], None],
+    ) -> bool:
+        """The same without a task, where it can be; else False, and nothing has happened.
+        Raises what is refused; then nothing has happened, either."""
+        request = _EMPTY
+        if body:
+            _require_json(content_type)
+            request = decode(body, VerifyRequest)
+
+        def say(answer: Verdict | Exception) -> None:
+            reply(answer if isinstance(answer, Exception) else _ENCODER.encode(answer))
+
+        return verification.begin(self._verifier, request, secret, client_ip, request_id, say)
 
 
 def _require_json(content_type: bytes) -> None:

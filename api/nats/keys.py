@@ -13,6 +13,7 @@ from api.http.api_key_shapes import (
     RevokeRequest,
     key_fields,
     own_quota,
+    uses_of,
 )
 from api.http.api_keys import known_form
 from api.http.key_lineage_operations import ROTATE
@@ -62,7 +63,7 @@ async def rotate(call: Call, data: RotateCommand) -> Done:
     """Another secret for the same key."""
     actor = await call.service(key_rotation.ROTATING)
     key_id = known_form(data.key_id)
-    uses = await call.ports.read_models.key_uses([key_id])
+    uses = await uses_of(call.ports, [key_id])
 
     def show(rotated: RotatedApiKey) -> Answer:
         fields = key_fields(rotated.key, own_quota(call.ports, key_id), uses.get(key_id))

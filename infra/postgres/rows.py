@@ -30,13 +30,17 @@ STATEMENTS: dict[type[Row], str] = {
     "VALUES (%(stream_id)s, %(noun)s, %(account_id)s, %(version)s, %(state)s) "
     "ON CONFLICT (stream_id) DO UPDATE SET version = excluded.version, state = excluded.state",
     KeyDigestRow: "INSERT INTO key_digests (digest, key_id) VALUES (%(digest)s, %(key_id)s)",
-    # What was counted stays. Under another calendar it counts in that calendar's window.
+    # What was counted stays. Under another calendar it counts in that calendar's window. Of a
+    # window that has passed only what was left of it counts, as what is carried over.
     CounterRow: "INSERT INTO counters AS c "
     "(counter_id, owner_id, account_id, limit_amount, rule_no, window_start, carry_max) VALUES "
     "(%(counter_id)s, %(owner_id)s, %(account_id)s, %(limit_amount)s, %(rule_no)s, "
     "%(window_start)s, %(carry_max)s) ON CONFLICT (counter_id) DO UPDATE SET "
     "limit_amount = excluded.limit_amount, rule_no = excluded.rule_no, "
-    "carry_max = excluded.carry_max, carried = least(c.carried, excluded.carry_max), "
+    "carry_max = excluded.carry_max, carried = least(CASE "
+    "WHEN c.rule_no = excluded.rule_no OR c.window_start >= %(counts_since)s THEN c.carried "
+    "WHEN c.window_start = 0 THEN 0 "
+    "ELSE greatest(c.limit_amount + c.carried - c.used, 0) END, excluded.carry_max), "
     "used = CASE WHEN c.rule_no <> excluded.rule_no AND c.window_start < %(counts_since)s "
     "THEN 0 ELSE c.used END, entry_no = c.entry_no + 1, "
     "window_start = greatest(c.window_start, excluded.window_start)",

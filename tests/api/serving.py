@@ -11,6 +11,7 @@ from typing import Any
 import uvicorn
 from litestar.types import ASGIApp
 
+from api.http.express import ExpressHttp
 from api.http.wire import BoundedHttp
 
 
@@ -25,7 +26,7 @@ class Reply:
 
 
 @asynccontextmanager
-async def serving(app: ASGIApp, http: type[BoundedHttp] = BoundedHttp) -> AsyncIterator[int]:
+async def serving(app: ASGIApp, http: type[BoundedHttp] = ExpressHttp) -> AsyncIterator[int]:
     """The port that `app` is served at."""
     # Named as TCP, or asyncio leaves out TCP_NODELAY and many answers take 40 ms.
     with socket.socket(proto=socket.IPPROTO_TCP) as listener:
@@ -36,6 +37,7 @@ async def serving(app: ASGIApp, http: type[BoundedHttp] = BoundedHttp) -> AsyncI
             lifespan="off",
             log_level="critical",
             access_log=False,
+            proxy_headers=False,
         )
         server = uvicorn.Server(config)
         task = asyncio.create_task(server.serve(sockets=[listener]))

@@ -1,6 +1,7 @@
 """What the outer door holds for every request, over real sockets."""
 
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -230,6 +231,16 @@ async def test_keys_in_urls_are_refused_and_never_logged(target: str, param: str
     assert lines
     assert KEY[8:] not in repr(lines)
     assert "anything" not in repr(lines)
+
+
+async def test_a_url_that_looks_like_a_key_for_long_holds_nobody_up(ask: Ask) -> None:
+    took = []
+    for target in (f"/{'a' * 8000}_live_x", f"/?q={'a' * 8000}_test_x") * 3:
+        began = time.perf_counter()
+        assert (await ask(request("GET", target))).status == 200
+        took.append(time.perf_counter() - began)
+    assert min(took[::2]) < 0.1
+    assert min(took[1::2]) < 0.1
 
 
 async def test_one_log_line_a_request_without_query_or_address() -> None:

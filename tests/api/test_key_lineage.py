@@ -111,6 +111,9 @@ async def test_400_permission_query_names_its_column(
     )
     refused(reply, 400, "INVALID_PERMISSION_QUERY", "permissions")
     assert reply.json()["detail"].startswith(f"Column {column}: ")
+    items = [{"key": "th_x"}, {"key": "th_x", "permissions": query}]
+    batch = await client.post("/v1/keys/verify-batch", json={"items": items}, headers=headers)
+    refused(batch, 400, "INVALID_PERMISSION_QUERY", "items[1].permissions")
 
 
 async def test_200_rotation_keeps_the_key_and_one_budget(
@@ -219,6 +222,22 @@ async def test_201_imported_key_works_and_is_rehashed_at_its_first_use(
     assert {field: shown[field] for field in SHOWN} == SHOWN
 
 
+async def test_the_hash_of_nothing_lets_nobody_in(
+    client: httpx.AsyncClient, people: People
+) -> None:
+    """Some tables of keys hold it, for keys that were never made."""
+    owner = await people.register()
+    item = {"account_id": owner["id"], "name": "k", "hash": sha256(""), "algorithm": "sha256"}
+    staff = await people.staff()
+    made = await client.post(f"{KEYS}/import", json={"items": [item]}, headers=staff)
+    assert made.status_code == 201
+    reply = await client.post(f"{KEYS}/verify", json={}, headers={"x-api-key": ""})
+    refused(reply, 401, "UNAUTHENTICATED")
+    service = await people.service("keys.verify")
+    reply = await client.post(f"{KEYS}/verify", json={"key": ""}, headers=service)
+    assert reply.json()["code"] == "NOT_FOUND"
+
+
 async def test_import_is_refused_whole_with_a_reason_for_each_item(
     client: httpx.AsyncClient, people: People
 ) -> None:
@@ -250,6 +269,10 @@ async def test_import_is_refused_whole_with_a_reason_for_each_item(
     ):
         reply = await client.post(f"{KEYS}/import", json=body, headers=staff)
         refused(reply, 400, code, param)
+    for account_id in ("", "\u0000", owner["id"].upper()):
+        item = {**good, "account_id": account_id}
+        reply = await client.post(f"{KEYS}/import", json={"items": [item]}, headers=staff)
+        refused(reply, 422, "IMPORT_REFUSED", "items[0].account_id")
     keyed = {**good, "algorithm": "hmac-sha256"}
     reply = await client.post(f"{KEYS}/import", json={"items": [keyed]}, headers=staff)
     refused(reply, 422, "IMPORT_REFUSED", "items[0].algorithm")

@@ -10,13 +10,19 @@ import psycopg
 import pytest
 
 from application import accounts, credits, purchases
-from application.credits import Price
+from application.credits import GrantCredits, Price
 from application.deciding import Context, Principal
 from application.ports import Appended, CounterLock, Decide, Ports
 from application.purchases import Outcome
 from domain.accounts import Account
 from domain.credit_events import CreditGranted, CreditWithdrawn
-from domain.errors import AccountNotActive, NotFound, UnknownPackage, UnknownProvider
+from domain.errors import (
+    AccountNotActive,
+    InvalidCommand,
+    NotFound,
+    UnknownPackage,
+    UnknownProvider,
+)
 from domain.event import Metadata
 from domain.purchases import PaymentNotice, Purchase
 from infra.embedded import RunningPostgres
@@ -295,6 +301,19 @@ async def test_an_account_that_is_suspended_gets_what_it_paid_for_and_starts_not
     assert await told(ports, paid(purchase)) == ["counted"]
     with pytest.raises(AccountNotActive):
         await started(ports, account)
+
+
+async def test_what_was_paid_for_is_given_however_many_lots_there_are(
+    house: House, ports: Ports
+) -> None:
+    account = await house.account()
+    purchase = await started(ports, account)
+    for _ in range(8):
+        command = GrantCredits(amount=1, every="day", times=24)
+        await credits.grant(ports, context(), account.id, command)
+    with pytest.raises(InvalidCommand):
+        await credits.grant(ports, context(), account.id, command)
+    assert await told(ports, paid(purchase)) == ["counted"]
 
 
 async def test_a_purchase_is_only_its_owners_and_the_staffs(house: House, ports: Ports) -> None:

@@ -6,7 +6,10 @@ import time
 import psycopg
 import pytest
 
-from application import api_keys
+from application import api_keys, quotas
+from application.allowances import allowance_id, standing
+from application.deciding import ALLOWANCE, load
+from application.rules import account_rules
 from domain.allowances import PLAN_BITS, Allowance, Quota
 from domain.api_keys import AmendApiKey
 from domain.calendars import Calendar, Period, window
@@ -84,3 +87,50 @@ async def test_another_limit_in_the_same_period_keeps_the_count(house: House) ->
     )
     counter = (await house.lookups.counters([rule.counter_id]))[rule.counter_id]
     assert (counter.limit, counter.used, counter.window_start) == (9, 5, start)
+
+
+@pytest.mark.parametrize(("used", "carried"), [(15, 0), (12, 3), (2, 6)])
+async def test_what_is_carried_over_a_change_is_what_was_left(
+    house: House, used: int, carried: int
+) -> None:
+    account = await house.account()
+    key = (await house.key(account, quota=Quota(10, "minute", carry_over_max=6))).key
+    (rule,) = house.directory.allowances(key.id)
+    now = await within_one_minute()
+    start = start_of("minute", now)
+    with psycopg.connect(conninfo(house.url)) as connection:
+        connection.execute(
+            "UPDATE counters SET used = %s, carried = 5, window_start = %s WHERE counter_id = %s",
+            (used, start - 60_000_000, rule.counter_id),
+        )
+    await api_keys.amend(
+        house.ports,
+        context(owner(account)),
+        key.id,
+        AmendApiKey(),
+        Quota(9, "minute", carry_over_max=6),
+    )
+    counter = (await house.lookups.counters([rule.counter_id]))[rule.counter_id]
+    assert (counter.used, counter.carried, counter.window_start) == (0, carried, start)
+
+
+async def test_a_second_rule_beside_the_plan_s_does_not_count_what_is_long_past(
+    house: House,
+) -> None:
+    account = await house.account()
+    for quota in (Quota(7, "day"), None):
+        await quotas.set_account_quota(house.ports, context(), account.id, quota)
+    (rule,) = [await load(house.ports, ALLOWANCE, allowance_id(account.id))]
+    assert rule.state is not None
+    counter_id = rule.state.counter_id
+    yesterday = start_of("day", time.time_ns() // 1000) - 24 * HOURS
+    with psycopg.connect(conninfo(house.url)) as connection:
+        connection.execute(
+            "UPDATE counters SET used = 7, window_start = %s WHERE counter_id = %s",
+            (yesterday, counter_id),
+        )
+    await quotas.set_account_quota(house.ports, context(), account.id, Quota(5, "day"))
+    (state,) = await standing(
+        house.ports, account_rules(house.directory, house.directory.account(account.id) or account)
+    )
+    assert (state.limit, state.used, state.remaining) == (5, 0, 5)

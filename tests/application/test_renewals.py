@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from application import plans, quotas
+from application.allowances import allowance_id
 from application.key_quotas import shared_quota
 from application.plans import known_plan
 from application.ports import Ports
@@ -109,6 +110,19 @@ async def test_an_account_that_cant_be_read_does_not_stop_the_others(house: Hous
             "UPDATE decisions SET topic = 'account.unheard_of.v9' "
             "WHERE originator_id = %s AND originator_version = 2",
             (broken.id,),
+        )
+    assert await renew_due(at(house, DUE)) == 1
+    assert await assigned(house, sound) == ["pro", "free"]
+    assert scheduled(house) == 1
+
+
+async def test_a_quota_that_cant_be_read_does_not_stop_the_others(house: House) -> None:
+    broken, sound = await leaving(house, 2)
+    await quotas.set_account_quota(house.ports, context(), broken.id, Quota(7, "hour"))
+    with psycopg.connect(conninfo(house.url)) as connection:
+        connection.execute(
+            "UPDATE decisions SET topic = 'allowance.unheard_of.v9' WHERE originator_id = %s",
+            (allowance_id(broken.id),),
         )
     assert await renew_due(at(house, DUE)) == 1
     assert await assigned(house, sound) == ["pro", "free"]

@@ -9,10 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from application.asks import Ask, Resolved
+from application.asks import Ask, Resolved, Resolver
 from application.batches import NO_LABELS, Labels
 from application.deciding import FOLLOWED
 from application.errors import DirectoryStale, StoreUnavailable
+from application.rules import RuleBook
 from application.verdicts import Verdict
 from application.verification import Verifier
 from domain import key_format
@@ -34,6 +35,7 @@ from domain.permission_query import Query, parse
 from domain.plans import Entitlements, Plan, rule_no
 from domain.verification import Counter
 from projections.key_directory import KeyDirectory
+from projections.recent_keys import Fetched
 from tests.application.memory_usage_log import MemoryUsageLog
 from tests.factories import AT, DIGESTS, a_key, an_account, an_allowance, metadata
 
@@ -677,3 +679,61 @@ async def test_reset_of_everybody_begins_a_window(gate: Gate) -> None:
     verdict = await gate.verify(key)
     assert (verdict.code, verdict.quotas[0].used) == ("VALID", 1)
     assert (await gate.verify(key)).code == "USAGE_EXCEEDED"
+
+
+async def test_reset_that_the_database_s_clock_has_not_reached_begins_a_window_then(
+    gate: Gate,
+) -> None:
+    key = gate.key()
+    gate.rule(key.id, 1, period="day")
+    reset_at_us = time.time_ns() // 1000 + 100_000
+    gate.directory.keep(GlobalReset(reset_at_us))  # by a host whose clock is ahead
+    assert (await gate.verify(key)).valid
+    assert (await gate.verify(key)).code == "USAGE_EXCEEDED"
+    await until(lambda: time.time_ns() // 1000 > reset_at_us + 20_000)
+    await gate.verify(gate.key())  # what the process knows of that clock is as of a flush
+    await until(lambda: len(gate.usage.log) >= 2)
+    verdicts = [await gate.verify(key) for _ in range(2)]
+    assert "VALID" in [each.code for each in verdicts]
+
+
+class Shelf:
+    """Keys that are not in memory."""
+
+    def __init__(self, *keys: ApiKey) -> None:
+        self.all = keys
+
+    async def fetch(self, digests: Sequence[bytes]) -> Fetched | None:
+        return next((Fetched(1, key, None) for key in self.all if key.digest in digests), None)
+
+    async def keys(self, key_ids: Sequence[str]) -> list[Fetched]:
+        return [Fetched(1, key, None) for key in self.all if key.id in key_ids]
+
+
+async def test_key_that_left_memory_is_fetched_again_and_not_unknown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("projections.recent_keys.KEEP_SECONDS", 0.0)
+    account = an_account()
+    keys = [a_key(account.id, f"secret {number}") for number in range(3)]
+    directory = KeyDirectory({}, Shelf(*keys), 2)
+    directory.keep(account)
+    resolver, rules = Resolver(directory, DIGESTS), RuleBook(directory)
+    for number in (0, 1, 2, 0):
+        key = (await resolver.resolve(f"secret {number}")).key
+        assert key == keys[number]
+    assert directory.key(keys[1].id) is None
+    assert resolver.remembered("secret 1") is None
+    assert rules.known(keys[0].id) is not None
+
+
+async def test_who_was_answered_is_not_answered_again(gate: Gate) -> None:
+    said: list[Verdict | Exception] = []
+    key = gate.key(limit=5)
+    gate.usage.open.clear()
+    assert gate.verifier.begin(Ask(Resolved(key)), "req_1", said.append)
+    batch = gate.verifier._open
+    gate.usage.open.set()
+    await until(lambda: bool(said))
+    batch.fail(StoreUnavailable("a later row of the batch could not be answered"))
+    assert [type(each) for each in said] == [Verdict]

@@ -148,6 +148,19 @@ async def shared(
         await limited.close()
 
 
+async def test_only_the_scheme_of_the_store_is_translated() -> None:
+    """A service of compose files is often called valkey, and a password may have any word."""
+    for url, host in (
+        ("redis://valkey:6379", "valkey"),
+        ("valkey://:valkey@valkey.example", "valkey.example"),
+        ("valkeys://valkey", "valkey"),
+    ):
+        store = SharedStorage(url, patience_seconds=1)
+        known = store._pool.connection_kwargs
+        assert (known["host"], known.get("password")) == (host, "valkey" if "@" in url else None)
+        await store.close()
+
+
 @pytest.mark.parametrize("scheme", ["redis", "valkey"])
 async def test_processes_count_together_in_a_shared_store(store: Store, scheme: str) -> None:
     url = f"{scheme}://127.0.0.1:{store.port}"
