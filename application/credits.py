@@ -253,6 +253,8 @@ async def _settle(ports: Ports, terms: Sequence[Terms]) -> None:
             more_events, more_rows = written(entries, one, its, now)
             events += more_events
             rows += more_rows
+        # Each kind in a run, which is written at once: nobody counts for these accounts till then.
+        rows.sort(key=lambda row: type(row).__name__)
         return Decided(events, rows, None)
 
     metadata = Metadata(at=ports.clock(), actor=SYSTEM.id, command_id=new_id(ports, "cmd"))

@@ -204,16 +204,18 @@ def _enter(counter: Counter, known: Expected, now: int) -> int:
 
 def carried_into(counter: Counter, base: int, known: Expected) -> int:
     """What is carried over from the counter's window into the one that begins at `base`: the
-    rest of it, and the whole limit of every window in between that nobody used."""
-    if known.carry_max == 0 or counter.limit is None or counter.window_start == 0:
+    rest of it, and the whole limit of every window in between that nobody used. Both the rule
+    that it was counted by and the one that holds now have to allow it."""
+    carry_max = min(counter.carry_max, known.carry_max)
+    if carry_max == 0 or counter.limit is None or counter.window_start == 0:
         return 0
     if counter.window_start >= base:
-        return min(counter.carried, known.carry_max)  # a reset in the middle of a window
+        return min(counter.carried, carry_max)  # a reset in the middle of a window
     left = max(counter.limit + counter.carried - counter.used, 0)
     # A month or a day in a time zone may be shorter or longer than the mean.
     elapsed = base - counter.window_start - known.length // 8
     windows = max(-(-elapsed // known.length), 1)
-    return min(left + (windows - 1) * counter.limit, known.carry_max)
+    return min(left + (windows - 1) * counter.limit, carry_max)
 
 
 def _take_one(counters: Sequence[Counter], closed: dict[int, int], takes: Sequence[Take]) -> int:

@@ -20,7 +20,7 @@ from domain.allowances import instant
 from domain.event import Metadata
 from domain.verification import Counter
 from infra.event_mapper import EventMapper
-from infra.postgres.rows import statement
+from infra.postgres.many_rows import statements
 
 T = TypeVar("T")
 
@@ -94,8 +94,7 @@ class Decision(Generic[T]):
             name, state = self._mapper.encode(new, metadata, data_key)
             stored_events.append(StoredEvent(new.stream, new.version, name, state))
         self.stored = stored_events
-        for row in self.decided.rows:
-            sql, values = statement(row)
+        for sql, values in statements(self.decided.rows):
             cursor.execute(sql.encode(), values)
 
     def _locked(self, cursor: psycopg.Cursor[Any]) -> tuple[list[Locked], datetime]:

@@ -109,4 +109,4 @@ def show_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
 def _cell(cell: Any) -> str | Text:
     if isinstance(cell, Text):
         return cell
-    return "-" if cell in (None, "") else escape(str(cell))
+    return escape(_text(cell))

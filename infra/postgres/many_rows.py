@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from application.rows import CounterRow, KeyDigestRow, Row, StateRow
+from application.rows import CounterRow, CreditCounterRow, KeyDigestRow, Row, StateRow
 from infra.postgres.rows import INTO_PACKED, PACKED_STATE, STATEMENTS, statement
 
 LEAST = 16
@@ -94,6 +94,14 @@ _COUNTER = {
     "carry_max": "bigint",
 }
 _DIGEST = {"digest": "bytea", "key_id": "text"}
+_CREDIT_COUNTER = ("counter_id", "limit_amount", "changes_at", "rule_no", "entry_no")
+_CREDIT_COUNTERS = (
+    "UPDATE counters AS c SET limit_amount = r.limit_amount, changes_at = r.changes_at, "
+    "rule_no = r.rule_no, entry_no = r.entry_no FROM unnest(%(counter_id)s::bigint[], "
+    "%(limit_amount)s::bigint[], %(changes_at)s::bigint[], %(rule_no)s::bigint[], "
+    "%(entry_no)s::bigint[]) AS r (counter_id, limit_amount, changes_at, rule_no, entry_no) "
+    "WHERE c.counter_id = r.counter_id"
+)
 _STATES = _from_arrays(STATEMENTS[StateRow], _STATE)
 
 _MANY = {
@@ -105,6 +113,7 @@ _MANY = {
     STATEMENTS[CounterRow]: _Many(
         _from_arrays(STATEMENTS[CounterRow], _COUNTER), tuple(_COUNTER), ("counts_since",)
     ),
+    STATEMENTS[CreditCounterRow]: _Many(_CREDIT_COUNTERS, _CREDIT_COUNTER),
     STATEMENTS[KeyDigestRow]: _Many(
         _from_arrays(STATEMENTS[KeyDigestRow], _DIGEST), tuple(_DIGEST)
     ),

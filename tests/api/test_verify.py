@@ -202,7 +202,7 @@ async def test_200_batch_answers_in_order(client: httpx.AsyncClient, people: Peo
         ([], "INVALID_REQUEST", "items"),
         ([{"key": "k"}] * 201, "INVALID_REQUEST", "items"),
         ([{"key": "k"}, {"cost": 1}], "INVALID_REQUEST", "items[1].key"),
-        ([{"key": "k", "permissions": "a b"}], "INVALID_PERMISSION_QUERY", "permissions"),
+        ([{"key": "k", "permissions": "a b"}], "INVALID_PERMISSION_QUERY", "items[0].permissions"),
         ([{"key": "k", "cost": -1}], "INVALID_REQUEST", "items[...].cost"),
         ([{"key": "k", "colour": 1}], "UNKNOWN_FIELD", "items[...].colour"),
     ],

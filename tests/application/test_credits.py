@@ -31,6 +31,7 @@ from domain.errors import (
 from domain.plans import Entitlements, PlanPublished
 from house import House, opened
 from infra.embedded import RunningPostgres
+from infra.postgres.many_rows import LEAST
 from infra.settings import Settings
 from tests.conftest import fresh_database
 from tests.factories import an_id
@@ -370,14 +371,14 @@ async def test_a_suspended_account_spends_nothing_but_is_given_and_can_let_go(
 async def test_many_accounts_are_settled_at_once_and_settling_again_changes_nothing(
     house: House, url: str
 ) -> None:
-    made = [(await an_account(house)).id for _ in range(5)]
+    made = [(await an_account(house)).id for _ in range(LEAST)]  # their rows go in runs
     await credits.settle(house.ports, [*made, *made, an_id("acct")])
     positions = rows(
         url,
         "SELECT originator_id, notification_id FROM decisions WHERE originator_id = ANY (%s)",
         [stream_of(each) for each in made],
     )
-    assert len(positions) == 5
+    assert len(positions) == LEAST
     before = rows(url, "SELECT * FROM counters ORDER BY counter_id")
     await credits.settle(house.ports, made)
     assert rows(url, "SELECT * FROM counters ORDER BY counter_id") == before

@@ -289,7 +289,7 @@ def test_what_was_left_is_carried_over(
     used: int, since: int, carried: int, carry_max: int, brought: int
 ) -> None:
     since = since or 1  # 0 is a row that has never counted
-    counter = Counter(limit=10, used=used, window_start=since, carried=carried)
+    counter = Counter(limit=10, used=used, window_start=since, carried=carried, carry_max=carry_max)
     expected = Expected(1, DAY, 10, carry_max, "quota", 100)
     assert take([counter], [expected], [[Take(0, 1)]], 150) == [GRANTED]
     assert (counter.carried, counter.used, counter.window_start) == (brought, 1, 100)
@@ -317,3 +317,16 @@ def test_credits_are_spent_only_as_long_as_they_stand(rule_no: int, now: int, re
     expected = Expected(rule_no, ALWAYS, 0, 0, "credits")
     assert take([counter], [expected], [[Take(0, 1)]], now) == [reason]
     assert counter.used == (10 if reason == GRANTED else 9)
+
+
+def test_a_rule_that_begins_to_hold_carries_nothing_over_from_before_it() -> None:
+    minute = 60_000_000
+    month = Counter(limit=1_000, used=1_000, window_start=minute, rule_no=1)
+    window = Window(90 * minute, 91 * minute, 92 * minute, 90 * minute)
+    rule = Expected(2, window, 10, carry_max=500, length=minute)
+    now = 90 * minute
+    assert take([month], [rule], [[Take(0, 10)], [Take(0, 1)]], now) == [GRANTED, 1]
+    assert (month.carried, month.carry_max) == (0, 500)
+    following = Window(91 * minute, 92 * minute, 93 * minute, 91 * minute)
+    assert take([month], [rule._replace(window=following)], [[]], now + minute) == [GRANTED]
+    assert (month.carried, month.allowed) == (0, 10)

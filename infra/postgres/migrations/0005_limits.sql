@@ -122,10 +122,11 @@ BEGIN
                 crowded := true;
             ELSE
                 IF starts[calendar] > o_windows[i] THEN
-                    IF p_carry[i] = 0 OR limits[i] IS NULL OR o_windows[i] = 0 THEN
+                    IF least(carry[i], p_carry[i]) = 0 OR limits[i] IS NULL
+                       OR o_windows[i] = 0 THEN
                         brought[i] := 0;
                     ELSIF o_windows[i] >= bases[calendar] THEN
-                        brought[i] := least(brought[i], p_carry[i]);
+                        brought[i] := least(brought[i], carry[i], p_carry[i]);
                     ELSE
                         passed := greatest(1, ceil(
                             (bases[calendar] - o_windows[i] - p_lengths[calendar] / 8)::numeric
@@ -133,7 +134,7 @@ BEGIN
                         brought[i] := least(
                             greatest(limits[i] + brought[i] - o_opening[i], 0)
                                 + (passed - 1)::numeric * limits[i],
-                            p_carry[i]);
+                            carry[i], p_carry[i]);
                     END IF;
                     o_windows[i] := starts[calendar];
                     o_opening[i] := 0;
