@@ -29,7 +29,7 @@ class QuotaState(msgspec.Struct, frozen=True, gc=False):
 
 
 class RateLimitState(msgspec.Struct, frozen=True, gc=False):
-    """One rate limit as it stood then. `exceeded`: it has no room for one more."""
+    """One rate limit as it stood then. `exceeded`: it is the one that refused."""
 
     name: str
     limit: int | None
@@ -131,8 +131,10 @@ def verdict_on(
     )
 
 
-def state_of(rule: Rule, limit: int | None, used: int, window_start: int) -> State:
-    """What this counter had left when so much was used of it."""
+def state_of(
+    rule: Rule, limit: int | None, used: int, window_start: int, refused: bool = False
+) -> State:
+    """What this counter had left when so much was used of it; `refused`: it is why."""
     remaining = None if limit is None else max(limit - used, 0)
     if rule.kind == "credits":
         return CreditsState(decimal(remaining or 0))
@@ -140,8 +142,7 @@ def state_of(rule: Rule, limit: int | None, used: int, window_start: int) -> Sta
     resets = resets_at(calendar, window_start)
     if rule.kind == "quota":
         return QuotaState(rule.name, rule.scope, limit, used, remaining, calendar.period, resets)
-    exceeded = remaining is not None and remaining < (rule.cost or 0)
-    return RateLimitState(rule.name, limit, remaining, resets, exceeded)
+    return RateLimitState(rule.name, limit, remaining, resets, refused)
 
 
 def decimal(hundredths: int) -> str:

@@ -380,7 +380,9 @@ class Verifier:
                     used[number] += amount
                 elif reason == number + 1:
                     by = place
-                left.append(state_of(rule, limits[number], used[number], windows[number]))
+                left.append(
+                    state_of(rule, limits[number], used[number], windows[number], by == place)
+                )
             if not waiting.answer.done():
                 waiting.answer.set_result((by if reason > GRANTED else reason, left))
 

@@ -304,8 +304,10 @@ def check_rate_limits(
         names.add(each.name)
         if not 0 <= each.limit <= MAX_AMOUNT:
             raise InvalidCommand(f"{here}.limit", f"between 0 and {MAX_AMOUNT}")
-        if not 0 <= each.cost <= MAX_AMOUNT:
-            raise InvalidCommand(f"{here}.cost", f"between 0 and {MAX_AMOUNT}")
+        if not 1 <= each.cost <= MAX_AMOUNT:
+            raise InvalidCommand(f"{here}.cost", f"between 1 and {MAX_AMOUNT}")
+        if 0 < each.limit < each.cost:
+            raise InvalidCommand(f"{here}.cost", "no more than the limit, or nothing ever fits")
     return limits
 
 

@@ -147,10 +147,12 @@ def grant(entries: Entries, command: GrantCredits) -> list[int]:
     if command.starts_at is not None:
         first = max(command.starts_at, first)
     numbers = []
-    length = None if command.expires_at is None else command.expires_at - first
     for number in range(command.times):
         starts = first if command.every is None else later(first, command.every, number)
-        ends_at_us = None if length is None else microseconds(starts + length)
+        ends = command.expires_at
+        if ends is not None and command.every is not None:
+            ends = later(ends, command.every, number)  # months end where months do
+        ends_at_us = None if ends is None else microseconds(ends)
         starts_at_us = microseconds(starts)
         _put_lot(entries, amount, command.priority, starts_at_us, ends_at_us, command.source)
         numbers.append(entries.state.last_lot)

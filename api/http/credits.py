@@ -44,6 +44,7 @@ from api.http.strict_json import decode
 from application import credit_balances, credits
 from application.credit_balances import AsOf
 from application.deciding import Principal
+from application.errors import ForeignLog
 from application.ports import Ports
 from domain.credit_amounts import hundredths
 from domain.errors import NotFound
@@ -192,7 +193,11 @@ def moment_of(ports: Ports, text: str) -> AsOf:
         pass
     log, _, number = text.partition(":")
     if log and number.isascii() and number.isdigit():
-        return positions.position_of(ports.store.log_id, text)
+        try:
+            return positions.position_of(ports.store.log_id, text)
+        except ForeignLog as error:
+            detail = "This position belongs to another log."
+            raise HttpProblem("FOREIGN_LOG", detail, param="as_of") from error
     detail = "An instant such as 2030-01-31T00:00:00Z, or a position as answers give it."
     raise HttpProblem("INVALID_REQUEST", detail, param="as_of")
 

@@ -17,6 +17,7 @@ from domain.allowances import (
     AllowanceSet,
     Period,
     Quota,
+    RateLimit,
 )
 from domain.calendars import Calendar, Window
 from domain.errors import InvalidCommand
@@ -254,3 +255,29 @@ def test_counter_follows_from_owner_and_name() -> None:
     assert len(ids) == 4
     assert all(0 <= each < 2**63 for each in ids)
     assert allowances.counter_of("a", "quota") == allowances.counter_of("a", "quota")
+
+
+@pytest.mark.parametrize(
+    ("limit", "param"),
+    [
+        (RateLimit("", 1, "second"), "rate_limits[0].name"),
+        (RateLimit("a", -1, "second"), "rate_limits[0].limit"),
+        (RateLimit("a", 1, "second", 0), "rate_limits[0].cost"),
+        (RateLimit("a", 1, "second", 2), "rate_limits[0].cost"),
+    ],
+)
+def test_rate_limit_that_counts_nothing_or_refuses_everybody_is_refused(
+    limit: RateLimit, param: str
+) -> None:
+    with pytest.raises(InvalidCommand) as refused:
+        allowances.check_rate_limits((limit,))
+    assert refused.value.param == param
+
+
+def test_rate_limit_of_nothing_closes_on_purpose() -> None:
+    assert allowances.check_rate_limits((RateLimit("shut", 0, "second", 2),))
+
+
+def test_rate_limits_have_names_of_their_own() -> None:
+    with pytest.raises(InvalidCommand):
+        allowances.check_rate_limits((RateLimit("a", 1, "second"), RateLimit("a", 1, "hour")))
