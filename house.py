@@ -91,6 +91,7 @@ async def opened(settings: Settings, url: str, *, verifying: bool) -> AsyncItera
             refresh_token_ttl_seconds=settings.refresh_token_ttl_seconds,
             require_verified_email=settings.require_verified_email,
             packages=settings.credit_packages,
+            keys_per_hour=settings.keys_per_hour,
         ),
         clock=clock,
         entropy=os.urandom,

@@ -7,7 +7,7 @@ import msgspec
 
 from application.deciding import ALLOWANCE, Change, change, fresh, load
 from application.ports import Ports
-from application.rows import CounterRow
+from application.rows import CounterRow, MovedUseRow
 from domain import allowances, calendars
 from domain.allowances import (
     Allowance,
@@ -17,8 +17,8 @@ from domain.allowances import (
     Quota,
     Rule,
     Scope,
-    counter_of,
     microseconds,
+    quota_counter,
 )
 from domain.calendars import Calendar, Period, RatePeriod
 from domain.verification import Counter, Expected, carried_into
@@ -53,7 +53,7 @@ def new_allowance(
         scope=scope,
         limit=quota.limit,
         period=quota.period,
-        counter_id=counter_of(owner_id, "quota"),
+        counter_id=quota_counter(owner_id, quota.period),
         carry_over_max=quota.carry_over_max,
         anchor=quota.anchor,
         time_zone=quota.time_zone,
@@ -89,10 +89,11 @@ async def set_quota(
     quota: Quota | None,
     now: datetime,
     scope: Scope = "own",
-) -> tuple[list[Change[Allowance]], list[CounterRow]]:
+) -> tuple[list[Change[Allowance]], list[CounterRow | MovedUseRow]]:
     """What gives this owner this rule (None: no rule of its own any more).
 
-    What was used stays used. Under another period it counts in that period's window. No row is
+    What was used stays used. Another period counts in a row of its own, and what was used in
+    the window that is left counts there, too: neither there nor back is anything won. No row is
     written for an account whose rule is lifted: its plan's holds from then on.
     """
     stream = await load(ports, ALLOWANCE, allowance_id(owner_id))
@@ -116,8 +117,17 @@ async def set_quota(
         # was counts as far as its window is one of the new calendar's.
         return [changed], [counter_row(changed.state)]
     now_us = microseconds(now)
-    old = calendars.window(calendar_of(state), now_us).start
     new = calendars.window(calendar_of(changed.state), now_us).start
+    if event.counter_id != state.counter_id:
+        # The old row learns the number of the new rule: who only knows the old one is refused.
+        left = counter_row(msgspec.structs.replace(state, rule_no=event.rule_no))
+        since = calendars.window(calendar_of(state), now_us).start
+        # In the order in which counting locks them.
+        both = sorted(
+            (left, counter_row(changed.state, new, new)), key=lambda each: each.counter_id
+        )
+        return [changed], [*both, MovedUseRow(event.counter_id, state.counter_id, since)]
+    old = calendars.window(calendar_of(state), now_us).start
     return [changed], [counter_row(changed.state, new, old)]
 
 

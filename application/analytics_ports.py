@@ -51,11 +51,11 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KeyTrail(msgspec.Struct, frozen=True):
-    """How a key was used, as the lake has it: all that was counted up to `published_at`, by its
-    `usage_position` in the usage log."""
+    """How a key was used, as the lake has it: all that stands in the usage log up to
+    `usage_position`, and so all that was counted before `complete_until`."""
 
     traces: list[Trace]
-    published_at: datetime | None
+    complete_until: datetime | None
     usage_position: int | None
 
 

@@ -1,5 +1,7 @@
 """API keys: issue, amend, revoke, list. Who may do what is decided here, on the way in."""
 
+from datetime import datetime
+
 import msgspec
 
 from application.allowances import new_allowance, set_quota
@@ -18,13 +20,15 @@ from application.deciding import (
 )
 from application.key_quotas import permit_key_quota
 from application.ports import Ports
-from application.rows import EntitlementRow, KeyDigestRow, Row
-from domain import allowances, api_keys, key_format
+from application.rows import EntitlementRow, KeyDigestRow, KeyIssuedRow, Row
+from domain import allowances, api_keys, calendars, key_format
 from domain.accounts import Account
 from domain.allowances import Allowance, Quota
 from domain.api_keys import AmendApiKey, ApiKey, IssueApiKey
 from domain.errors import AccountNotActive, NotFound, NotPermitted, UnknownPlan
-from domain.plans import Plan
+from domain.plans import INTERNAL, Plan
+
+_HOURLY = calendars.Calendar("hour")
 
 
 class IssuedApiKey(msgspec.Struct, frozen=True):
@@ -59,7 +63,7 @@ async def issue(
     """Issue a key for an account, with a quota of its own if one is given.
 
     `secret` is for a key that the operator brings (SERVICE_KEY). Raises NotFound for an
-    account that the principal may not see, NotPermitted, EntitlementExceeded, Taken,
+    account that the principal may not see, NotPermitted, EntitlementExceeded, TooManyKeys, Taken,
     InvalidCommand. Answers the key with its secret, and the position.
     """
     principal = context.principal
@@ -85,6 +89,7 @@ async def issue(
     rows: list[Row] = [KeyDigestRow(digest, key_id)]
     if allowed is not None:
         rows.insert(0, EntitlementRow(account.id, API_KEY.name, "keys", allowed, account.plan))
+    rows += _paced(ports, principal, account, now)
     if quota is not None:
         made, counter = new_allowance(ports, key_id, account.id, "own", allowances.check(quota))
         changes.append(made)
@@ -92,6 +97,16 @@ async def issue(
     result = IssuedApiKey(secret, issued.state)
     position = await commit(ports, context, now, changes, rows, result=result)
     return result, position
+
+
+def _paced(ports: Ports, principal: Principal, account: Account, now: datetime) -> list[Row]:
+    """The guard of how many keys the account is issued in an hour; staff are not slowed down."""
+    most = ports.policy.keys_per_hour
+    if most == 0 or principal.is_staff or account.plan == INTERNAL:
+        return []
+    at = allowances.microseconds(now)
+    window = calendars.window(_HOURLY, at)
+    return [KeyIssuedRow(account.id, most, window.start, window.end, at)]
 
 
 async def owner_of_new_keys(ports: Ports, account_id: str) -> tuple[Account, Plan]:

@@ -35,6 +35,20 @@ class Overloaded(ApplicationError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class TooManyKeys(ApplicationError):
+    """The account was issued `limit` keys in this window of so many seconds. There are more at
+    `resets_at`, in Unix seconds, which is in `more_in_seconds`."""
+
+    def __init__(
+        self, limit: int, window_seconds: int, more_in_seconds: int, resets_at: int
+    ) -> None:
+        super().__init__(f"{limit} in {window_seconds} seconds")
+        self.limit = limit
+        self.window_seconds = window_seconds
+        self.more_in_seconds = more_in_seconds
+        self.resets_at = resets_at
+
+
 class StoreUnavailable(ApplicationError):
     """The event store can't be reached. What was asked for may be retried with its
     Idempotency-Key."""

@@ -162,6 +162,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     refresh_token_ttl_seconds: int = 604_800
     require_verified_email: bool = False
     packages: tuple[Package, ...] = SHIPPED
+    keys_per_hour: int = 0
+    """How many keys an account is issued in an hour; 0 for any number."""
 
 
 class Ports(msgspec.Struct, frozen=True, kw_only=True):

@@ -51,6 +51,15 @@ class CounterRow(Row, frozen=True):
     carry_max: int = 0
 
 
+class MovedUseRow(Row, frozen=True):
+    """What was used of the counter `left`, if its window began at `since` or later, counts in
+    this one, too. Both are there already."""
+
+    counter_id: int
+    left: int
+    since: int
+
+
 class DataKeyRow(Row, frozen=True):
     """An account's data key, wrapped by the master key."""
 
@@ -96,6 +105,17 @@ class EntitlementRow(Row, frozen=True):
     limit: int
     plan: str
     adding: int = 1
+
+
+class KeyIssuedRow(Row, frozen=True):
+    """Not only a row but a guard: the account is issued one more key, of at most `limit` in the
+    window around `at`; raises `TooManyKeys`. All in microseconds."""
+
+    account_id: str
+    limit: int
+    window_start: int
+    window_end: int
+    at: int
 
 
 class PlanChangeRow(Row, frozen=True):

@@ -17,6 +17,7 @@ from domain.allowances import (
     Allowance,
     Rule,
     counter_of,
+    quota_counter,
     rate_rule,
     rule_of,
 )
@@ -173,27 +174,23 @@ def shared_rule(
     """The account's quota: what staff set for it, else its plan's."""
     allowance = next(iter(directory.allowances(account.id)), None)
     quota, plan_no = None if allowance is None else allowance.quota, 0
+    counter_id = None if quota is None or allowance is None else allowance.counter_id
     if quota is None and plan is not None:
         quota, plan_no = plan.entitlements.quota, plans.rule_no(account, plan)
     if quota is None:
         return None
+    if counter_id is None or environment != "live":
+        counter_id = quota_counter(account.id, quota.period, environment)
     return rule_of(
         quota,
         owner_id=account.id,
         account_id=account.id,
         scope="shared",
-        counter_id=shared_counter(account.id, allowance, environment),
+        counter_id=counter_id,
         set_no=0 if allowance is None else allowance.rule_no,
         plan_no=plan_no,
         reset_at_us=max(directory.reset_at_us, 0 if allowance is None else allowance.reset_at_us),
     )
-
-
-def shared_counter(account_id: str, allowance: Allowance | None, environment: Environment) -> int:
-    """Which counter counts an account's quota in this environment."""
-    if environment == "test":
-        return counter_of(account_id, "quota:test")
-    return counter_of(account_id, "quota") if allowance is None else allowance.counter_id
 
 
 def credits_rule(account: Account, plan: Plan) -> Rule:

@@ -53,6 +53,7 @@ def environment(data_dir: Path, **more: str) -> dict[str, str]:
         "TOLLHOUSE_HTTP_PORT": "0",
         # Everybody here comes from one address.
         "TOLLHOUSE_RATE_LIMIT_PER_MINUTE": "0",
+        "TOLLHOUSE_KEYS_PER_HOUR": "0",
     }
     # Where it is set, each start compiles all of our files again; nobody's servers run like that.
     mine.pop("PYTHONDONTWRITEBYTECODE", None)

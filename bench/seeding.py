@@ -21,7 +21,7 @@ from application.ports import Ports
 from application.rows import ClaimRow, KeyDigestRow, Row
 from domain import accounts, api_keys, claims, key_format
 from domain.accounts import Profile
-from domain.allowances import Quota, counter_of
+from domain.allowances import Quota, quota_counter
 from domain.api_keys import IssueApiKey
 
 PLAN = "enterprise"
@@ -100,5 +100,5 @@ def _key(
     own, counter = new_allowance(ports, key_id, account_id, "own", quota)
     rows += [KeyDigestRow(digest, key_id), counter]
     changes += [change(fresh(API_KEY, key_id), events, now, account_id), own]
-    shared = counter_of(account_id, "quota")
+    shared = quota_counter(account_id, "day")
     return SeededKey(secret, key_id, account_id, counter.counter_id, shared)

@@ -163,6 +163,13 @@ def counter_of(owner_id: str, name: str) -> int:
     return int.from_bytes(digest.digest(), "big") >> 1
 
 
+def quota_counter(owner_id: str, period: Period, environment: str = "live") -> int:
+    """The counter of an owner's quota of this period. Each period has one of its own: who goes
+    to another and comes back finds what was used."""
+    name = "quota" if environment == "live" else f"quota:{environment}"
+    return counter_of(owner_id, f"{name}:{period}")
+
+
 def instant(us: int) -> datetime:
     """These microseconds since 1970 as an instant in UTC."""
     return _EPOCH + timedelta(microseconds=us)
@@ -252,7 +259,7 @@ def evolve(state: Allowance | None, event: AllowanceEvent, at: datetime) -> Allo
                 scope=event.scope,
                 limit=0,
                 period="lifetime",
-                counter_id=counter_of(event.owner_id, "quota"),
+                counter_id=quota_counter(event.owner_id, "lifetime"),
                 rule_no=0,
                 lifted=True,
                 reset_at_us=event.reset_at_us,
@@ -322,7 +329,11 @@ def changed(state: Allowance, quota: Quota) -> AllowanceSet | None:
         scope=state.scope,
         limit=quota.limit,
         period=quota.period,
-        counter_id=state.counter_id,
+        counter_id=(
+            state.counter_id
+            if state.period == quota.period
+            else quota_counter(state.owner_id, quota.period)
+        ),
         rule_no=state.rule_no + 1,
         carry_over_max=quota.carry_over_max,
         anchor=quota.anchor,

@@ -186,7 +186,8 @@ def evolve(state: Plan | None, event: PlanEvent, at: datetime) -> Plan:
                 title=event.title,
                 entitlements=event.entitlements,
                 self_service=event.self_service,
-                revision=state.revision + 1,
+                # What is only said of it changes nothing that anybody counts by.
+                revision=state.revision + (event.entitlements != state.entitlements),
             )
         case PlanRetired():
             return replace(state, retired=True)

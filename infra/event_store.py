@@ -16,9 +16,9 @@ import psycopg
 from eventsourcing.persistence import IntegrityError, PersistenceError, StoredEvent
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
 
-from application.errors import StoreUnavailable, VersionConflict
+from application.errors import StoreUnavailable, TooManyKeys, VersionConflict
 from application.ports import AnswerExists, Appended, CounterLock, Decide, Followed
-from application.rows import ClaimRow, DataKeyRow, EntitlementRow, Row
+from application.rows import ClaimRow, DataKeyRow, EntitlementRow, KeyIssuedRow, Row
 from domain.errors import EntitlementExceeded, Taken
 from domain.event import Metadata, NewEvent, Recorded
 from infra.event_mapper import EventMapper
@@ -239,6 +239,8 @@ class PostgresEventStore:
         if cause.sqlstate == "TH003":
             guard = next(row for row in rows if isinstance(row, EntitlementRow))
             return EntitlementExceeded(guard.entitlement, guard.limit, guard.plan)
+        if cause.sqlstate == "TH004":
+            return _too_many(next(row for row in rows if isinstance(row, KeyIssuedRow)))
         conflict = _CONFLICTS.get(cause.diag.constraint_name or "")
         if conflict == "answer":
             return AnswerExists()
@@ -285,6 +287,14 @@ class PostgresEventStore:
         return self._vault.unwrap(
             DataKeyRow(account_id, bytes(row["wrapped"]), row["master_key_id"])
         )
+
+
+def _too_many(guard: KeyIssuedRow) -> TooManyKeys:
+    window, left = guard.window_end - guard.window_start, guard.window_end - guard.at
+    # Rounded up: who comes back at that second must not be too early.
+    return TooManyKeys(
+        guard.limit, window // 1_000_000, -(-left // 1_000_000), -(-guard.window_end // 1_000_000)
+    )
 
 
 def _is_outage(error: PersistenceError) -> bool:

@@ -130,6 +130,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(ge=0, le=1_000_000, description="a number from 0 (no limit) to 1000000")
     ] = 60
     rate_limit_storage: RateLimitStorage = "memory"
+    keys_per_hour: Annotated[
+        int, Meta(ge=0, le=1_000_000, description="a number from 0 (no limit) to 1000000")
+    ] = 10
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         Meta(description="debug, info, warning or error"),

@@ -14,7 +14,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 import msgspec
 
 from domain.accounts import Account
-from domain.allowances import Allowance, counter_of
+from domain.allowances import Allowance, quota_counter
 from domain.api_keys import ApiKey
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -275,7 +275,7 @@ def _pack_rule(rule: Allowance) -> Packed | None:
     body = _ALLOWANCE.pack(
         rule,
         owner_id=kind,
-        counter_id=-1 if counter == counter_of(rule.owner_id, "quota") else counter,
+        counter_id=-1 if counter == quota_counter(rule.owner_id, rule.period) else counter,
     )
     if body is None:
         return None
@@ -299,5 +299,5 @@ def unpack_rule(packed: bytes, body: bytes | memoryview) -> Allowance:
     values = _ALLOWANCE.values(body)
     values["owner_id"] = owner = unpacked_id(values["owner_id"], packed)
     if values["counter_id"] == -1:
-        values["counter_id"] = counter_of(owner, "quota")
+        values["counter_id"] = quota_counter(owner, values["period"])
     return Allowance(id=unpacked_id("alw", packed), **values)

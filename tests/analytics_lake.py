@@ -8,6 +8,7 @@ from typing import NamedTuple
 import duckdb
 
 PUBLISHED = "2026-03-04 05:06:07.250000+00"
+COMPLETE = "2026-03-04 05:06:06.500000+00"
 FIRST_DAY = datetime(2026, 3, 1, tzinfo=UTC)
 DAYS = 3
 KINDS = ("usage", "events")
@@ -123,5 +124,6 @@ def _views(files: Sequence[str]) -> str:
         COMMENT ON TABLE keys IS 'Every key ever issued.';
         CREATE TABLE plans (name VARCHAR, tier VARCHAR);
         CREATE TABLE snapshot AS SELECT TIMESTAMPTZ '{PUBLISHED}' AS published_at,
-            48210::BIGINT AS usage_position, 1042::BIGINT AS events_position, 'log1' AS log_id;
+            48210::BIGINT AS usage_position, 1042::BIGINT AS events_position, 'log1' AS log_id,
+            TIMESTAMPTZ '{COMPLETE}' AS complete_until;
     """

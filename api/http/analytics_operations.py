@@ -8,6 +8,7 @@ _SNAPSHOT = {
     "published_at": "2026-01-31T12:00:03.201Z",
     "usage_position": 48210,
     "events_position": 1042,
+    "complete_until": "2026-01-31T12:00:02.904Z",
 }
 _ERRORS = ("QUERY_TOO_LONG", "QUERY_TOO_LARGE", "OVERLOADED", "ANALYTICS_UNAVAILABLE")
 _FORMATS = {"type": "string", "enum": [*MEDIA_TYPES]}

@@ -28,11 +28,13 @@ class QueryRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """What the answer was read from: everything up to these positions of the two logs."""
+    """What the answer was read from: everything up to these positions of the two logs, and so
+    all verifications that were counted before `complete_until`."""
 
     published_at: datetime | None
     usage_position: int | None
     events_position: int | None
+    complete_until: datetime | None
 
 
 class ColumnAnswer(msgspec.Struct, frozen=True):

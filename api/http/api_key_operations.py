@@ -55,7 +55,8 @@ ISSUE = Operation(
     summary="Create a key",
     description=(
         "Issues a key and answers its secret in `key`, this once: only a digest is kept. For "
-        "another account: staff, and services with `keys.issue`."
+        "another account: staff, and services with `keys.issue`. An account is issued so many in "
+        "an hour; staff are not limited."
     ),
     who="actor",
     status=201,

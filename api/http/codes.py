@@ -195,7 +195,7 @@ _ALL = (
         429,
         "Too many requests",
         "The caller, or the address it calls from, has used up what it may ask for in this time: "
-        "requests to public routes, or credentials that prove nothing. `RateLimit` and "
+        "requests to public routes, credentials that prove nothing, or new keys. `RateLimit` and "
         "`RateLimit-Policy` say which limit it was. Nothing was done.",
         "Wait as many seconds as `Retry-After` says, then go on more slowly.",
         "Too many requests.",

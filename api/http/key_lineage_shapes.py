@@ -116,7 +116,7 @@ class LabelOfUse(msgspec.Struct, frozen=True, kw_only=True):
 class LeakAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The key is revoked; and how it was used.
 
-    `days` and `labels` are all that was counted up to `complete_until`; both are null where that
+    `days` and `labels` have all that was counted before `complete_until`; both are null where that
     can't be read at present, for the reason in `incomplete`. `uses` and `last_used_at` are of the
     key's whole life, late by a few seconds. Addresses are not recorded with verifications:
     `addresses` is null.
@@ -152,7 +152,7 @@ def leak_answer(report: LeakReport) -> LeakAnswer:
         uses=Uses(report.uses.valid, report.uses.denied),
         days=None if trail is None else _days(trail.traces),
         labels=None if trail is None else _labels(trail.traces),
-        complete_until=None if trail is None else trail.published_at,
+        complete_until=None if trail is None else trail.complete_until,
         incomplete=report.trail_problem,
     )
 

@@ -21,6 +21,7 @@ from litestar.exceptions import (
 from litestar.types import ExceptionHandlersMap, Send
 
 from api.http.codes import CODES
+from api.http.limit_fields import limit_fields
 from application import errors as application
 from domain import errors as domain
 from domain.credit_amounts import decimal
@@ -221,6 +222,8 @@ def _judge_application(exc: application.ApplicationError) -> HttpProblem:
         case application.Overloaded():
             after = {"retry-after": str(exc.retry_after_seconds)}
             return HttpProblem("OVERLOADED", f"Too busy at present: {exc.what}.", headers=after)
+        case application.TooManyKeys():
+            return _too_many_keys(exc)
         case application.PositionNotReached():
             detail = f"Position {exc.wanted} is not reached yet."
             return HttpProblem("POSITION_NOT_REACHED", detail, param="Tollhouse-Min-Position")
@@ -248,6 +251,18 @@ def _judge_application(exc: application.ApplicationError) -> HttpProblem:
     if code := _WITHOUT_WORDS.get(type(exc)):
         return HttpProblem(code, CODES[code].example)
     return _unexpected()
+
+
+def _too_many_keys(exc: application.TooManyKeys) -> HttpProblem:
+    limit, window, left = exc.limit, exc.window_seconds, exc.more_in_seconds
+    return HttpProblem(
+        "TOO_MANY_REQUESTS",
+        f"An account may be issued {limit} keys within {window} seconds.",
+        headers={
+            "retry-after": str(left),
+            **limit_fields("keys", limit, window, 0, left, exc.resets_at),
+        },
+    )
 
 
 _QUERY_FAULTS: dict[application.QueryFault, str] = {

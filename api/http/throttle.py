@@ -15,6 +15,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.types import HTTPScope, Message, Send
 
+from api.http.limit_fields import limit_fields
 from api.http.operation import Operation
 from api.http.problems import HttpProblem, problem_for, respond
 from application.rate_limits import LimitName, RateLimits, RateStanding
@@ -75,7 +76,7 @@ class Throttle:
                         replaced = True
                         await _refuse(scope, send, counted)
                         return
-                    added = [(name.encode(), text.encode()) for name, text in _fields(counted)]
+                    added = [(name.encode(), text.encode()) for name, text in _fields(counted).items()]
                     message = {**message, "headers": [*message["headers"], *added]}
             if not replaced:
                 await send(message)
@@ -111,17 +112,16 @@ def _presents(scope: HTTPScope) -> bool:
     return any(name in _CREDENTIALS for name, _ in scope["headers"])
 
 
-def _fields(counted: _Counted) -> list[tuple[str, str]]:
-    """The headers of draft-ietf-httpapi-ratelimit-headers-11, and the ones from before it, whose
-    reset is an instant in Unix seconds."""
+def _fields(counted: _Counted) -> dict[str, str]:
     name, standing = counted
-    return [
-        ("ratelimit-policy", f'"{name}";q={standing.limit};w={standing.window_seconds}'),
-        ("ratelimit", f'"{name}";r={standing.remaining};t={standing.more_in_seconds}'),
-        ("x-ratelimit-limit", str(standing.limit)),
-        ("x-ratelimit-remaining", str(standing.remaining)),
-        ("x-ratelimit-reset", str(int(time.time()) + standing.more_in_seconds)),
-    ]
+    return limit_fields(
+        name,
+        standing.limit,
+        standing.window_seconds,
+        standing.remaining,
+        standing.more_in_seconds,
+        int(time.time()) + standing.more_in_seconds,
+    )
 
 
 def _too_many(name: LimitName, standing: RateStanding) -> HttpProblem:
@@ -133,4 +133,4 @@ def _too_many(name: LimitName, standing: RateStanding) -> HttpProblem:
 async def _refuse(scope: HTTPScope, send: Send, counted: _Counted) -> None:
     request_id = scope["state"]["request_id"]
     problem, headers = problem_for(_too_many(*counted), request_id)
-    await respond(send, problem, {**headers, **dict(_fields(counted))})
+    await respond(send, problem, {**headers, **_fields(counted)})

@@ -89,6 +89,15 @@ class Call:
             raise NotPermitted(permission)
         return principal
 
+    def named(self, exc: Exception) -> Exception:
+        """The same refusal; one for want of a key names the header that keys are looked for in."""
+        secret = self.secret
+        if isinstance(exc, Unauthenticated) and (secret is None or is_access_token(secret)):
+            return HttpProblem(
+                "UNAUTHENTICATED", f"Every command takes an API key, in the header `{KEY}`."
+            )
+        return exc
+
     @property
     def commands(self) -> Commands:
         """Carries out the command of this request."""

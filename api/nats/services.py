@@ -51,7 +51,7 @@ class CommandServices:
         try:
             reply = await self._answer(endpoint, call, data)
         except Exception as exc:
-            reply = problem_reply(exc, call.request_id)
+            reply = problem_reply(call.named(exc), call.request_id)
         if not endpoint.hurried:
             _log_request(_log.info, subject, reply, started_at)
         elif self._log_lane:

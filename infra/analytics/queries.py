@@ -102,7 +102,7 @@ class SandboxedQueries:
             found = _TRAIL.decode(await self._run(job))
         except QueryNotAnswered as error:
             raise AnalyticsUnavailable("The lake can't be read.") from error
-        return KeyTrail(found.items, found.snapshot.published_at, found.snapshot.usage_position)
+        return KeyTrail(found.items, found.snapshot.complete_until, found.snapshot.usage_position)
 
     def close(self) -> None:
         """Nothing can be asked any more. What runs ends with its request."""
@@ -197,7 +197,7 @@ class SandboxedQueries:
 
 
 class _Published(msgspec.Struct):
-    published_at: datetime | None
+    complete_until: datetime | None
     usage_position: int | None
 
 

@@ -118,10 +118,11 @@ def _check_count(job: Job, count: int) -> None:
 def _published(connection: "duckdb.DuckDBPyConnection") -> dict[str, object]:
     row = connection.execute(
         "SELECT replace(replace(published_at::VARCHAR, ' ', 'T'), '+00', 'Z'), usage_position,"
-        " events_position FROM snapshot"
+        " events_position, replace(replace(complete_until::VARCHAR, ' ', 'T'), '+00', 'Z')"
+        " FROM snapshot"
     ).fetchone()
-    names = ("published_at", "usage_position", "events_position")
-    return dict(zip(names, row or (None, None, None), strict=True))
+    names = ("published_at", "usage_position", "events_position", "complete_until")
+    return dict(zip(names, row or (None, None, None, None), strict=True))
 
 
 if __name__ == "__main__":

@@ -44,8 +44,20 @@ SELECT now(), (SELECT coalesce(max(notification_id), 0) FROM decisions),
        least(u.position, (SELECT min(first_position) - 1 FROM lake_files
                            WHERE kind = 'usage' AND placed_at IS NULL AND level = 0)),
        least(e.position, (SELECT min(first_position) - 1 FROM lake_files
-                           WHERE kind = 'events' AND placed_at IS NULL AND level = 0))
+                           WHERE kind = 'events' AND placed_at IS NULL AND level = 0)),
+       (SELECT coalesce(max(notification_id), 0) FROM usage)
   FROM followers u, followers e WHERE u.name = 'lake_usage' AND e.name = 'lake_events'
+"""
+# Whoever counts holds this lock from before it looks at the clock until it has committed.
+_COUNTING = b"""
+SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+                WHERE d.datname = current_database() AND l.relation = 'usage'::regclass
+                  AND l.mode = 'ExclusiveLock' AND l.granted)
+"""
+_COUNTED_AT = b"""
+SELECT timestamptz 'epoch' + interval '1 microsecond'
+       * (convert_from(state, 'UTF8')::jsonb #>> '{event,counted_at_us}')::bigint
+  FROM usage WHERE notification_id <= %s ORDER BY notification_id DESC LIMIT 1
 """
 _FILES = b"""
 SELECT kind, path FROM lake_files WHERE placed_at IS NOT NULL AND replaced_at IS NULL
@@ -67,12 +79,13 @@ _NOUNS = {"accounts": "account", "keys": "api_key", "plans": "plan"}
 
 
 class _Shown(NamedTuple):
-    """What a snapshot shows. `at` is the database's clock."""
+    """What a snapshot shows. `at` and `complete_until` are of the database's clock."""
 
     at: datetime
     decisions: int
     usage_position: int
     events_position: int
+    complete_until: datetime | None
     files: dict[Kind, list[str]]
 
 
@@ -156,9 +169,10 @@ class Snapshots:
             # One at a time, wherever it runs: the manifest of an older one can't come later.
             async with answering(connection, STUCK_SECONDS):
                 await connection.execute(_LOCK)
+                quiet_at = await _quiet_at(connection)
                 await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
                 async with connection.transaction():
-                    shown = await self._shown(connection)
+                    shown = await self._shown(connection, quiet_at)
                     tables = await self._dimensions(connection, shown.decisions)
             began = time.monotonic()
             if tables:
@@ -178,14 +192,22 @@ class Snapshots:
         self._published.append((time.monotonic(), shown.at))
         self._to_copy = True
 
-    async def _shown(self, connection: psycopg.AsyncConnection) -> _Shown:
+    async def _shown(
+        self, connection: psycopg.AsyncConnection, quiet_at: datetime | None
+    ) -> _Shown:
         cursor = await connection.execute(_POSITIONS)
         row = await cursor.fetchone()
         assert row is not None
         files: dict[Kind, list[str]] = {kind: [] for kind in KINDS}
         async for kind, path in await connection.execute(_FILES):
             files[kind].append(self._place.address(path))
-        return _Shown(row[0], row[1], row[2], row[3], files)
+        at, decisions, usage, events, end = row
+        # Where more has been counted since, the last that is here says how far it is complete.
+        until = quiet_at if usage >= end else None
+        if until is None:
+            counted = await (await connection.execute(_COUNTED_AT, (usage,))).fetchone()
+            until = counted and counted[0]
+        return _Shown(at, decisions, usage, events, until, files)
 
     async def _dimensions(
         self, connection: psycopg.AsyncConnection, decisions: int
@@ -229,7 +251,11 @@ class Snapshots:
         part = final.with_name(f".analytics-{secrets.token_hex(6)}.part")
         try:
             shutil.copyfile(self._spool.folder / BASE, part)
-            row = f"now(), {shown.usage_position}, {shown.events_position}, {quoted(self._log_id)}"
+            until = "NULL" if shown.complete_until is None else quoted(str(shown.complete_until))
+            row = (
+                f"now(), {shown.usage_position}, {shown.events_position}, "
+                f"{quoted(self._log_id)}, {until}"
+            )
             insert = f"INSERT INTO {SNAPSHOT.name} VALUES ({row})"  # noqa: S608
             opening = self._place.opening() if any(shown.files.values()) else []
             self._written(part, [insert, *views(shown.files)], opening)
@@ -254,6 +280,16 @@ class Snapshots:
             finally:
                 cursor.execute("USE memory")
                 cursor.execute(f"DETACH {name}")
+
+
+async def _quiet_at(connection: psycopg.AsyncConnection) -> datetime | None:
+    """An instant at which nobody was counting: what was counted before it can be read from now
+    on. None where somebody is."""
+    now = await (await connection.execute(b"SELECT clock_timestamp()")).fetchone()
+    counting = await (await connection.execute(_COUNTING)).fetchone()
+    assert now is not None
+    assert counting is not None
+    return None if counting[0] else now[0]
 
 
 def _renamed(part: Path, final: Path) -> None:

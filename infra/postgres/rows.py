@@ -14,6 +14,7 @@ from application.rows import (
     DataKeyRow,
     EntitlementRow,
     KeyDigestRow,
+    MovedUseRow,
     PasswordRow,
     PlanChangeOverRow,
     PlanChangeRow,
@@ -44,6 +45,9 @@ STATEMENTS: dict[type[Row], str] = {
     "used = CASE WHEN c.rule_no <> excluded.rule_no AND c.window_start < %(counts_since)s "
     "THEN 0 ELSE c.used END, entry_no = c.entry_no + 1, "
     "window_start = greatest(c.window_start, excluded.window_start)",
+    MovedUseRow: "UPDATE counters AS c SET used = greatest(c.used, o.used) FROM counters AS o "
+    "WHERE c.counter_id = %(counter_id)s AND o.counter_id = %(left)s "
+    "AND o.window_start >= %(since)s",
     CreditCounterRow: "UPDATE counters SET limit_amount = %(limit_amount)s, "
     "changes_at = %(changes_at)s, rule_no = %(rule_no)s, entry_no = %(entry_no)s "
     "WHERE counter_id = %(counter_id)s",

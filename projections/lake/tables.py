@@ -163,6 +163,7 @@ SNAPSHOT = Table(
         Column("usage_position", "BIGINT", "The usage log is here up to this position."),
         Column("events_position", "BIGINT", "The decisions log is here up to this position."),
         Column("log_id", "VARCHAR", "The id of the log; positions belong to it."),
+        Column("complete_until", "TIMESTAMPTZ", "All that was counted before this is here."),
     ),
 )
 

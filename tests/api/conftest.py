@@ -105,6 +105,7 @@ async def house(postgres_server: RunningPostgres) -> AsyncIterator[House]:
         argon2_memory_kib=7168,
         argon2_time=1,
         require_verified_email=False,
+        keys_per_hour=0,
         # Not what these tests are about, and a busy machine is not stale.
         directory_max_staleness_ms=30_000,
     )

@@ -87,7 +87,6 @@ async def test_200_an_account_sees_all_that_is_its(
         "api_key.issued",
         "api_key.issued",
         "session.started",
-        "allowance.set",
         "account.plan_assigned",
         "account.registered",
     ]

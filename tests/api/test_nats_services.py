@@ -188,6 +188,20 @@ async def test_a_key_lives_over_nats(service: Caller, people: People) -> None:
     assert sorted(map(int, numbers)) == list(map(int, numbers))
 
 
+async def test_too_many_keys_are_refused_as_over_http(
+    service: Caller, people: People, client: httpx.AsyncClient
+) -> None:
+    """The shipped ten in an hour, all at once."""
+    account, staff = (await people.register())["id"], await people.staff()
+    await client.put(f"/v1/accounts/{account}/plan", json={"plan": "pro"}, headers=staff)
+    asked = (service.ask("keys.issue", name="k", account_id=account) for _ in range(11))
+    replies = await asyncio.gather(*asked)
+    [reply] = [each for each in replies if "Nats-Service-Error" in each.headers]
+    refused(reply, 429, "TOO_MANY_REQUESTS")
+    assert 0 < int(reply.headers["Retry-After"]) <= 3600
+    assert reply.headers["ratelimit-policy"] == '"keys";q=10;w=3600'
+
+
 async def test_credits_are_spent_and_held_over_nats(service: Caller, people: People) -> None:
     """Of the free plan's 5 credits; and what no longer can be is refused by its code."""
     account = (await people.register())["id"]
@@ -245,7 +259,10 @@ async def test_nobody_is_served_without_the_right(
     body, user = BODIES[command], await people.user()
     token = user["authorization"].removeprefix("Bearer ")
     for nobody in (None, "th_live_nobody", token):
-        refused(await service.with_key(nobody).ask(command, **body), 401, "UNAUTHENTICATED")
+        problem = refused(
+            await service.with_key(nobody).ask(command, **body), 401, "UNAUTHENTICATED"
+        )
+        assert ("Tollhouse-Key" in problem["detail"]) == (nobody != "th_live_nobody"), problem
     standard = (await people.key(user))["key"]
     needs = next(each for each in ENDPOINTS if each.subject.endswith(f".{command}")).permission
     other = await a_service(people, *(set(PERMISSIONS) - {needs}))

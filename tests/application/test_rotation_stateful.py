@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from application.deciding import ALLOWANCE, API_KEY, FOLLOWED
 from application.rules import key_rules
 from domain import api_keys, key_lineage
-from domain.allowances import AllowanceSet, RateLimit, Rule, counter_of
+from domain.allowances import AllowanceSet, RateLimit, Rule, quota_counter
 from domain.api_keys import AmendApiKey, ApiKey, ApiKeyEvent, IssueApiKey
 from domain.event import Event, Recorded
 from domain.key_lineage import Secret
@@ -81,7 +81,7 @@ class Rotation(RuleBasedStateMachine):
             scope="own",
             limit=9,
             period="day",
-            counter_id=counter_of(KEY, "quota"),
+            counter_id=quota_counter(KEY, "day"),
         )
         assert isinstance(quota, ALLOWANCE.events)
         self.happens(quota.allowance_id, quota)

@@ -26,6 +26,7 @@ from domain.allowances import (
     Quota,
     RateLimit,
     counter_of,
+    quota_counter,
 )
 from domain.api_keys import ApiKey
 from domain.calendars import ETERNITY
@@ -537,7 +538,7 @@ async def test_what_staff_set_comes_before_the_plan(gate: Gate) -> None:
         5,
         period="day",
         scope="shared",
-        counter_id=counter_of(gate.account.id, "quota"),
+        counter_id=quota_counter(gate.account.id, "day"),
     )
     gate.directory.keep(rule)
     assert (await gate.verify(key)).quotas[0].remaining == 3
@@ -569,7 +570,7 @@ async def test_quota_rate_and_credits_are_taken_all_or_none(gate: Gate) -> None:
         "1.00",
     ]
     assert gate.used(key.id) == 2
-    shared = gate.usage.counters[counter_of(gate.account.id, "quota")]
+    shared = gate.usage.counters[quota_counter(gate.account.id, "day")]
     credits = gate.usage.counters[counter_of(gate.account.id, "credits")]
     assert (shared.used, credits.used) == (2, 4_00)
     assert gate.usage.events[-2].operations == {"0": "ai"}

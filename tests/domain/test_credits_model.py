@@ -156,7 +156,7 @@ class Credits(RuleBasedStateMachine):
         credits.grant(entries, command)
         for number in range(times):
             since = microseconds(later(first, every, number))
-            until = since + microseconds(later(first, every, 1)) - entries.now_us
+            until = microseconds(later(later(first, every, 1), every, number))
             self.naive.add(amount, 50, since, until, "grant")
         self.keep(entries)
 

@@ -49,6 +49,7 @@ class Up:
             "TOLLHOUSE_HTTP_PORT": "0",
             # All of a test's people come from one address; limits have tests of their own.
             "TOLLHOUSE_RATE_LIMIT_PER_MINUTE": "0",
+            "TOLLHOUSE_KEYS_PER_HOUR": "0",
             "TOLLHOUSE_ADMIN_EMAIL": ADMIN[0],
             "TOLLHOUSE_ADMIN_PASSWORD": ADMIN[1],
             "TOLLHOUSE_SERVICE_KEY": SERVICE_KEY,

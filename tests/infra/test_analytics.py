@@ -110,6 +110,7 @@ async def test_rows_come_with_columns_and_the_positions_they_were_read_at(
         "published_at": "2026-03-04T05:06:07.25Z",
         "usage_position": 48210,
         "events_position": 1042,
+        "complete_until": "2026-03-04T05:06:06.5Z",
     }
 
 

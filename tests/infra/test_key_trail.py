@@ -24,7 +24,7 @@ async def test_trail_is_of_one_key_from_an_instant_on(tmp_path: Path) -> None:
     assert days(whole) == {"2026-03-01": 4, "2026-03-02": 4, "2026-03-03": 4}
     assert days(later) == {"2026-03-02": 4, "2026-03-03": 4}
     assert nobody.traces == []
-    assert whole.published_at is not None
+    assert whole.complete_until == datetime(2026, 3, 4, 5, 6, 6, 500_000, UTC)
     assert {trace.outcome for trace in whole.traces} == {"VALID", "QUOTA_EXCEEDED"}
     for trace in whole.traces:
         assert FIRST_DAY <= trace.first_at <= trace.last_at < FIRST_DAY + timedelta(days=3)

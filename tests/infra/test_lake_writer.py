@@ -3,10 +3,11 @@
 import asyncio
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import msgspec
 import psycopg
 import pytest
@@ -267,6 +268,38 @@ async def test_what_came_before_a_poison_event_is_written(
     await following(database_url, jobs_of(database_url, tmp_path), stopped)
     assert shown(tmp_path, "SELECT usage_position FROM snapshot") == [(1,)]
     assert lake_agrees(database_url, tmp_path / "lake") == []
+
+
+async def test_snapshot_claims_no_more_than_it_has(database_url: str, tmp_path: Path) -> None:
+    """Complete is what was counted before somebody looked and nobody was counting; else what
+    was counted before the last that is here."""
+    counted = datetime(2026, 3, 1, 12, 0, 5, 250_000, UTC)
+    us = int(counted.timestamp()) * 1_000_000 + 250_000
+    columns = "complete_until = ?, complete_until < published_at, complete_until > ? FROM snapshot"
+
+    async def claims(since: datetime) -> tuple[bool, bool, bool]:
+        """Of the last that is here; earlier than the snapshot; later than this."""
+        await following(database_url, jobs_of(database_url, tmp_path), done)
+        with duckdb.connect(str(tmp_path / "lake" / "analytics.duckdb"), read_only=True) as lake:
+            [found] = lake.execute(f"SELECT {columns}", [counted, since]).fetchall()
+        return found
+
+    event = msgspec.structs.replace(flush(10, seed=1), counted_at_us=us)
+    append(database_url, "usage", "usage_a", [event])
+    done, appended = caught_up(database_url, tmp_path), datetime.now(UTC)
+    assert await claims(appended) == (False, True, True)
+
+    with psycopg.connect(conninfo(database_url)) as counting:
+        counting.execute("LOCK TABLE usage IN EXCLUSIVE MODE")
+        (tmp_path / "lake" / "analytics.duckdb").unlink()
+        assert await claims(appended) == (True, True, False)
+    (tmp_path / "lake" / "analytics.duckdb").unlink()
+    with psycopg.connect(conninfo(database_url), autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO usage (originator_id, originator_version, topic, state) "
+            "VALUES ('usage_b', 1, 'usage.from_the_future.v9', '{}')"
+        )
+    assert await claims(appended) == (True, True, False)
 
 
 class ShakyPlace(FolderPlace):

@@ -32,6 +32,7 @@ def test_nothing_set_gives_the_shipped_defaults() -> None:
     assert settings.require_verified_email is False
     assert settings.log_format == "console"
     assert (settings.rate_limit_per_minute, settings.rate_limit_storage) == (60, "memory")
+    assert settings.keys_per_hour == 10
 
 
 def test_production_defaults_are_the_strict_ones() -> None:
@@ -67,6 +68,7 @@ def test_environment_wins_over_file_over_dotenv_over_default(tmp_path: Path) -> 
         ("PUBLIC_URL", "example.com", "https://"),
         ("TRUSTED_PROXIES", "10.0.0.0/8, nonsense", "10.0.0.0/8"),
         ("RATE_LIMIT_PER_MINUTE", "-1", "0 (no limit)"),
+        ("KEYS_PER_HOUR", "-1", "0 (no limit)"),
         ("RATE_LIMIT_STORAGE", "memcached://hunter2@h", "redis://"),
         ("RATE_LIMIT_STORAGE", "redis:///hunter2", "redis://"),
         ("KEY_PREFIX", "Th-", "a-z"),
