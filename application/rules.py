@@ -74,13 +74,15 @@ class RuleBook:
         directory = self._directory
         key = directory.key(key_id)
         account = None if key is None else directory.account(key.account_id)
-        if key is None or account is None:
+        plan = None if account is None else directory.plan(account.plan)
+        # Without its plan, which may be unreadable, nobody knows what limits the account.
+        if key is None or account is None or plan is None:
             self._known.pop(key_id, None)
             return None
         sources = (
             key,
             account,
-            directory.plan(account.plan),
+            plan,
             directory.allowances(key_id),
             directory.allowances(account.id),
             directory.reset_at_us,

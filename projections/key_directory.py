@@ -189,7 +189,7 @@ class KeyDirectory:
 
     def plan(self, name: str) -> Plan | None:
         """The plan of this name."""
-        return self._plans.get(name)
+        return None if f"plan_{name}" in self._closed else self._plans.get(name)
 
     def plans(self) -> list[Plan]:
         """All plans, in the order in which they were published."""

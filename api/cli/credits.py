@@ -48,7 +48,10 @@ def balance(
         "as_of": instant(found.at_us),
     }
     if json:
-        output.show_json({**fields, "expiring": expiring})
+        # Here, because it brings the web framework along, and `up` stays in memory.
+        from api.http.credit_shapes import credits_answer
+
+        output.show_json(credits_answer(found))
     else:
         shown = [f"{each['amount']} on {each['expires_at']:%Y-%m-%d}" for each in expiring]
         output.show_fields({**fields, "expiring": ", ".join(shown)})
@@ -90,14 +93,9 @@ def grant(
 
     granted = context.obj.act(use)
     if json:
-        output.show_json(
-            {
-                "account_id": granted.account_id,
-                "amount": decimal(granted.amount),
-                "lots": granted.lots,
-                "available": decimal(granted.available),
-            }
-        )
+        from api.http.credit_shapes import grant_answer
+
+        output.show_json(grant_answer(granted))
     else:
         so_often = f", {len(granted.lots)} times" if len(granted.lots) > 1 else ""
         output.show(
@@ -120,27 +118,26 @@ def history(
         account_id = await _account(ports, account)
         return await credit_balances.history(ports, account_id, before, limit)
 
-    entries = [_entry(each) for each in context.obj.act(use)]
+    entries = context.obj.act(use)
     if json:
-        output.show_json({"items": entries})
+        from api.http.credit_shapes import entry_answers
+
+        output.show_json({"items": entry_answers(entries)})
     else:
         columns = ("entry_no", "at", "kind", "amount", "before", "after", "operation")
-        output.show_rows(columns, [[each[column] for column in columns] for each in entries])
+        output.show_rows(columns, [_cells(each) for each in entries])
 
 
-def _entry(entry: CreditEntry) -> dict[str, object]:
-    return {
-        "entry_no": entry.entry_no,
-        "at": f"{instant(entry.at_us):%Y-%m-%dT%H:%M:%SZ}",
-        "kind": entry.kind,
-        "amount": decimal(entry.amount),
-        "before": decimal(entry.before),
-        "after": decimal(entry.after),
-        "operation": entry.operation,
-        "verification_id": entry.verification_id,
-        "hold_id": entry.hold_id,
-        "source": entry.source,
-    }
+def _cells(entry: CreditEntry) -> list[object]:
+    return [
+        entry.entry_no,
+        f"{instant(entry.at_us):%Y-%m-%dT%H:%M:%SZ}",
+        entry.kind,
+        decimal(entry.amount),
+        decimal(entry.before),
+        decimal(entry.after),
+        entry.operation,
+    ]
 
 
 async def _account(ports: Ports, name: str) -> str:

@@ -1,4 +1,4 @@
-"""keys: issue, list, show and revoke API keys, as the operator (more in key_lineage.py)."""
+"""keys: issue, list, show, pause and revoke API keys, as the operator (more in key_lineage.py)."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -12,7 +12,7 @@ from application import accounts, api_keys
 from application.deciding import OPERATOR
 from application.ports import KeyUses, Ports
 from domain.allowances import Quota
-from domain.api_keys import ApiKey, IssueApiKey
+from domain.api_keys import AmendApiKey, ApiKey, IssueApiKey
 from domain.calendars import RatePeriod
 from domain.errors import InvalidCommand
 
@@ -109,6 +109,18 @@ def show(context: typer.Context, key_id: str, json: Json = False) -> None:
         output.show_fields(fields)
 
 
+@app.command("pause", epilog="Example: tollhouse keys pause key_01…")
+def pause(context: typer.Context, key_id: str, json: Json = False) -> None:
+    """Refuse a key everywhere within a second, until it is resumed."""
+    _enable(context, key_id, False, json)
+
+
+@app.command("resume", epilog="Example: tollhouse keys resume key_01…")
+def resume(context: typer.Context, key_id: str, json: Json = False) -> None:
+    """Let a paused key go on."""
+    _enable(context, key_id, True, json)
+
+
 @app.command("revoke", epilog="Example: tollhouse keys revoke key_01… --reason 'found in a log'")
 def revoke(
     context: typer.Context,
@@ -126,6 +138,18 @@ def revoke(
         output.show_json({"id": key_id, "state": "revoked"})
     else:
         output.show(f"{key_id} is revoked")
+
+
+def _enable(context: typer.Context, key_id: str, enabled: bool, json: bool) -> None:
+    async def use(ports: Ports) -> ApiKey:
+        command = AmendApiKey(enabled=enabled)
+        return (await api_keys.amend(ports, context.obj.context(), key_id, command))[0]
+
+    fields = key_fields(context.obj.act(use))
+    if json:
+        output.show_json(fields)
+    else:
+        output.show(f"{key_id} is {fields['state']}")
 
 
 def parse_quota(text: str) -> Quota:

@@ -12,7 +12,7 @@ from application import accounts, plans
 from application.plans import OnPlan, known_plan
 from application.ports import Ports
 from domain.credit_amounts import decimal
-from domain.errors import InvalidCommand
+from domain.errors import InvalidCommand, NotFound, UnknownPlan
 from domain.plans import Plan
 
 app = typer.Typer(help="Publish, change and assign plans.", no_args_is_help=True)
@@ -51,7 +51,10 @@ def show(context: typer.Context, plan: PlanName, json: Json = False) -> None:
     """Show all that a plan permits."""
 
     async def use(ports: Ports) -> Plan:
-        return await known_plan(ports, plan)
+        try:
+            return await known_plan(ports, plan)
+        except UnknownPlan:
+            raise NotFound("plan", plan) from None  # as GET /v1/plans/PLAN has it
 
     _show(context.obj.act(use), json)
 

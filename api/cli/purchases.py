@@ -89,7 +89,7 @@ def pay_test(
     notice = {
         "type": outcome,
         "purchase_id": purchase.id,
-        "payment_id": (attachment and attachment.payment_id) or "testpay",
+        "payment_id": _payment(purchase, outcome, attachment),
         "amount_minor": purchase.price_minor,
         "currency": purchase.currency,
         "refunded_minor": purchase.price_minor if outcome == "refunded" else 0,
@@ -109,6 +109,13 @@ def pay_test(
         output.complain(f"{said['code']}: {said['detail']}")
         raise typer.Exit(1)
     (output.show_json if json else output.show_fields)(said)
+
+
+def _payment(purchase: Purchase, outcome: str, attachment: PaymentAttachment | None) -> str:
+    """Which payment the notice is about: a refund is of the one that paid, if one did."""
+    if outcome == "refunded" and purchase.payment_id is not None:
+        return purchase.payment_id
+    return (attachment and attachment.payment_id) or "testpay"
 
 
 def _fields(purchase: Purchase) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""quotas: show what is left of an account's, and reset them, as the operator."""
+"""quotas: show what is left of an account's, set and reset them, as the operator."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -8,6 +8,7 @@ import typer
 
 from api.cli import output
 from api.cli.accounts import Name, Reason
+from api.cli.keys import parse_quota
 from api.cli.running import Json
 from application import accounts, quota_pages, quotas
 from application.deciding import OPERATOR
@@ -15,7 +16,7 @@ from application.ports import Ports
 from application.quota_pages import Standing
 from application.quotas import WasReset
 
-app = typer.Typer(help="Show and reset quotas.", no_args_is_help=True)
+app = typer.Typer(help="Show, set and reset quotas.", no_args_is_help=True)
 PAGE = 200
 
 
@@ -44,6 +45,38 @@ def show(context: typer.Context, account: Name, json: Json = False) -> None:
     columns = ("owner", "key", "environment", "name", "limit", "carried", "used", "remaining")
     times = ("resets_at", "exhausts_at")
     output.show_rows((*columns, *times), [_cells(each) for each in standings])
+
+
+@app.command("set", epilog="Example: tollhouse quotas set @ada 1000/month --reason 'a trial'")
+def set_(
+    context: typer.Context,
+    owner: Annotated[
+        str, typer.Argument(help="A key by id, or an account by id, address or @username.")
+    ],
+    quota: Annotated[str, typer.Argument(help="As in 1000/month; none lifts what was set.")],
+    reason: Reason = None,
+    json: Json = False,
+) -> None:
+    """Give a key a quota of its own, or an account another one than its plan's. What was used
+    stays used."""
+    rule = None if quota == "none" else parse_quota(quota)
+
+    async def use(ports: Ports) -> str:
+        asked = context.obj.context()
+        if owner.startswith("key_"):
+            await quotas.set_key_quota(ports, asked, owner, rule, reason)
+            return owner
+        account_id = await accounts.find(ports, owner)
+        await quotas.set_account_quota(ports, asked, account_id, rule, reason)
+        return account_id
+
+    owner_id = context.obj.act(use)
+    if json:
+        output.show_json({"owner": owner_id, "quota": rule})
+    elif rule is None:
+        output.show(f"{owner_id} has no quota of its own")
+    else:
+        output.show(f"{owner_id} has {rule.limit}/{rule.period}")
 
 
 @app.command("reset", epilog="Example: tollhouse quotas reset @ada --reason 'an outage of ours'")

@@ -76,7 +76,9 @@ class Throttle:
                         replaced = True
                         await _refuse(scope, send, counted)
                         return
-                    added = [(name.encode(), text.encode()) for name, text in _fields(counted).items()]
+                    added = [
+                        (name.encode(), text.encode()) for name, text in _fields(counted).items()
+                    ]
                     message = {**message, "headers": [*message["headers"], *added]}
             if not replaced:
                 await send(message)

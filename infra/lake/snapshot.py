@@ -206,7 +206,7 @@ class Snapshots:
         until = quiet_at if usage >= end else None
         if until is None:
             counted = await (await connection.execute(_COUNTED_AT, (usage,))).fetchone()
-            until = counted and counted[0]
+            until = counted[0] if counted else None
         return _Shown(at, decisions, usage, events, until, files)
 
     async def _dimensions(

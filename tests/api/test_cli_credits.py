@@ -21,13 +21,14 @@ def test_credits_are_granted_shown_and_followed(commands: Commands, database_url
         "credits", "grant", "ada@example.org", "12.50", "--every", "month", "--times", "2"
     )
     assert (granted["amount"], granted["available"]) == ("12.50", "17.50")
-    assert len(granted["lots"]) == 2
+    assert (len(granted["lots"]), granted["priority"]) == (2, 50)
     balance = commands.answer("credits", "balance", commands.account_id)
     assert (balance["available"], balance["upcoming"], balance["held"]) == (
         "17.50",
         "12.50",
         "0.00",
     )
+    assert balance["currency"] == "credits"
     [expiring] = balance["expiring"]
     assert expiring["amount"] == "5.00"
     asyncio.run(followed(database_url))

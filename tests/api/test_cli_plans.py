@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from api.cli.app import Session, build
 from domain.allowances import Quota
-from domain.errors import InvalidCommand, PlanInUse
+from domain.errors import InvalidCommand, KeyRevoked, NotFound, PlanInUse
 from tests.application.house import House, opened
 
 
@@ -83,6 +83,41 @@ def test_a_file_that_is_no_plan_is_refused(content: str, tmp_path: Path) -> None
     file.write_text(content)
     done = CliRunner().invoke(build(), ["plans", "publish", str(file)], obj=Session(None))  # type: ignore[arg-type]
     assert isinstance(done.exception, InvalidCommand)
+
+
+def test_a_plan_that_is_not_there_is_not_found(commands: Commands) -> None:
+    assert isinstance(commands.run("plans", "show", "zz").exception, NotFound)
+
+
+def test_quotas_are_set_and_lifted(commands: Commands) -> None:
+    def limits() -> list[int]:
+        items = commands.answer("quotas", "show", commands.account_id)["items"]
+        return [each["limit"] for each in items]
+
+    done = commands.answer("quotas", "set", "ada@example.org", "1000/month", "--reason", "trial")
+    assert (done["owner"], done["quota"]) == (
+        commands.account_id,
+        {"limit": 1000, "period": "month"},
+    )
+    assert "7/day" in commands.run("quotas", "set", commands.key_id, "7/day").stdout
+    assert limits() == [1000, 1000, 7]
+    assert commands.answer("quotas", "set", commands.account_id, "none")["quota"] is None
+    assert commands.run("quotas", "set", commands.key_id, "none").exit_code == 0
+    assert limits() == [10, 10]
+    for wrong, refusal in (
+        ((commands.key_id, "many"), InvalidCommand),
+        ((commands.key_id, "1/year"), InvalidCommand),
+        (("key_00000000000000000000000000", "1/day"), NotFound),
+    ):
+        assert isinstance(commands.run("quotas", "set", *wrong).exception, refusal), wrong
+
+
+def test_a_key_is_paused_and_resumed(commands: Commands) -> None:
+    assert commands.answer("keys", "pause", commands.key_id)["state"] == "paused"
+    assert "is paused" in commands.run("keys", "pause", commands.key_id).stdout
+    assert commands.answer("keys", "resume", commands.key_id)["state"] == "active"
+    commands.run("keys", "revoke", commands.key_id)
+    assert isinstance(commands.run("keys", "resume", commands.key_id).exception, KeyRevoked)
 
 
 def test_a_plan_that_is_needed_is_not_retired(commands: Commands) -> None:

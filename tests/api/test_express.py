@@ -187,7 +187,7 @@ async def test_store_that_is_away_is_a_problem_document(
     async def away(flush: object) -> None:
         raise StoreUnavailable("away")
 
-    monkeypatch.setattr(house.verifier._usage, "count", away)
+    monkeypatch.setattr(house.verifier._counting._usage, "count", away)
     reply = await send(line.port, asked(key))
     monkeypatch.undo()
     assert (reply.status, reply.json()["code"]) == (503, "STORE_UNAVAILABLE")

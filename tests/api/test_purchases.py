@@ -400,3 +400,11 @@ async def test_the_command_line_pays_for_trial(
     assert await run("pay-test", purchase["id"], "--outcome", "refunded") == {"outcome": "counted"}
     assert (await run("list", purchase["account_id"]))["status"] == "refunded"
     assert grants(url, purchase) == [100_00]
+
+    # Another payment than the one that was expected is given back all the same.
+    other = await start(client, await people.user(), "test")
+    body = a_test_notice(other, payment_id="another")
+    reply = await tell(client, TEST, body, Trial(TEST_SECRET).signed(body, datetime.now(UTC)))
+    assert reply.json() == {"outcome": "counted"}
+    assert await run("pay-test", other["id"], "--outcome", "refunded") == {"outcome": "counted"}
+    assert (await run("show", other["id"]))["status"] == "refunded"

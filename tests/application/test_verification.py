@@ -31,7 +31,7 @@ from domain.allowances import (
 from domain.api_keys import ApiKey
 from domain.calendars import ETERNITY
 from domain.errors import UnknownOperation
-from domain.event import Recorded
+from domain.event import Recorded, Unreadable
 from domain.permission_query import Query, parse
 from domain.plans import Entitlements, Plan, rule_no
 from domain.verification import Counter
@@ -43,6 +43,9 @@ from tests.factories import AT, DIGESTS, a_key, an_account, an_allowance, metada
 pytestmark = pytest.mark.anyio
 
 
+FREE = Plan(name="free", tier="free", title="Free", entitlements=Entitlements(), self_service=True)
+
+
 class Gate:
     """A verifier with all that is around it, and one account to try it on."""
 
@@ -52,6 +55,7 @@ class Gate:
         self.directory = KeyDirectory(nouns)
         self.account = an_account()
         self.directory.keep(self.account)
+        self.directory.keep(FREE)
         self.directory.start_at(1)
         self.directory.confirmed_at = time.monotonic()
         self.verifier = Verifier(
@@ -127,7 +131,7 @@ class Gate:
 
 @pytest.fixture
 async def gate(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Gate]:
-    monkeypatch.setattr("application.verification.RETRY_SECONDS", 0.005)
+    monkeypatch.setattr("application.counting.RETRY_SECONDS", 0.005)
     monkeypatch.setattr("application.verification.STALE_PAUSE_SECONDS", 0.002)
     made = Gate()
     made.start()
@@ -469,7 +473,7 @@ async def test_what_waits_is_bounded_and_what_is_dropped_is_counted(
     gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("application.batches.MAX_ROWS", 10)
-    monkeypatch.setattr("application.verification.MOST_FULL", 2)
+    monkeypatch.setattr("application.counting.MOST_FULL", 2)
     key = gate.key()
     gate.usage.open.clear()
     for _ in range(60):
@@ -719,6 +723,7 @@ async def test_key_that_left_memory_is_fetched_again_and_not_unknown(
     keys = [a_key(account.id, f"secret {number}") for number in range(3)]
     directory = KeyDirectory({}, Shelf(*keys), 2)
     directory.keep(account)
+    directory.keep(FREE)
     resolver, rules = Resolver(directory, DIGESTS), RuleBook(directory)
     for number in (0, 1, 2, 0):
         key = (await resolver.resolve(f"secret {number}")).key
@@ -733,8 +738,15 @@ async def test_who_was_answered_is_not_answered_again(gate: Gate) -> None:
     key = gate.key(limit=5)
     gate.usage.open.clear()
     assert gate.verifier.begin(Ask(Resolved(key)), "req_1", said.append)
-    batch = gate.verifier._open
+    batch = gate.verifier._counting._open
     gate.usage.open.set()
     await until(lambda: bool(said))
     batch.fail(StoreUnavailable("a later row of the batch could not be answered"))
     assert [type(each) for each in said] == [Verdict]
+
+
+async def test_account_whose_plan_can_t_be_read_is_refused_and_not_let_through(gate: Gate) -> None:
+    key = gate.key()
+    assert (await gate.verify(key)).valid
+    gate.directory.distrust(Unreadable(2, "plan_free", 2, "plan.changed.v9", "unknown"))
+    assert (await gate.verify(key)).code == "NOT_FOUND"
