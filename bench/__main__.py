@@ -9,7 +9,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from bench import peers_measure, peers_report, report, scale, small, speed, streams
+from bench import nats_verify, peers_measure, peers_report, report, scale, small, speed, streams
 from bench.exact import Exact, simultaneous
 from bench.ground import ROOT, end_by_signal, ground
 from bench.load import WrkMissing, require_wrk
@@ -120,6 +120,27 @@ def small_command(
     report.show_small(console, found)
     write(json, found)
     if not found.holds:
+        raise typer.Exit(1)
+
+
+@app.command("nats")
+def nats_command(
+    rounds: Annotated[int, typer.Option(min=1)] = 4,
+    seconds: Annotated[float, typer.Option(min=0.5, help="For each case of each round.")] = 3,
+    json: Json = None,
+) -> None:
+    """Verification over NATS beside HTTP, at the same server."""
+    try:
+        require_wrk()
+        cores = spread_cores()
+        console.print(f"{described()}; {cores.sentence()}; {busy_share(2):.0%} busy before")
+        roads = nats_verify.measure(cores, rounds, seconds, console.print)
+    except (WrkMissing, StartError) as error:
+        console.print(str(error), style="red")
+        raise typer.Exit(1) from None
+    nats_verify.show(console, roads)
+    write(json, roads)
+    if not roads.holds:
         raise typer.Exit(1)
 
 

@@ -14,6 +14,7 @@ from application.rows import (
     DataKeyRow,
     EntitlementRow,
     KeyDigestRow,
+    KeyIssuedRow,
     MovedUseRow,
     PasswordRow,
     PlanChangeOverRow,
@@ -63,6 +64,7 @@ STATEMENTS: dict[type[Row], str] = {
     "VALUES (%(session_id)s, %(account_id)s, %(refresh_digest)s, %(expires_at)s)",
     EntitlementRow: "SELECT require_fewer_than(%(account_id)s, %(noun)s, "
     "%(limit)s::bigint - %(adding)s + 1)",
+    KeyIssuedRow: "SELECT count_key_issued(%(account_id)s, %(limit)s, %(window_start)s)",
     PlanChangeRow: "INSERT INTO plan_changes (account_id, plan, due_at) "
     "VALUES (%(account_id)s, %(plan)s, %(due_at)s) "
     "ON CONFLICT (account_id) DO UPDATE SET plan = excluded.plan, due_at = excluded.due_at",

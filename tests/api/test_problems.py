@@ -74,6 +74,7 @@ REFUSALS: list[tuple[Exception, int, str, str | None]] = [
     (app_errors.WrongCredentials(), 401, "WRONG_CREDENTIALS", None),
     (app_errors.RegistrationUnavailable(), 403, "REGISTRATION_UNAVAILABLE", None),
     (app_errors.Overloaded("passwords", 7), 503, "OVERLOADED", None),
+    (app_errors.TooManyKeys(10, 3600, 30, 1_800_000_000), 429, "TOO_MANY_REQUESTS", None),
     (app_errors.StoreUnavailable("secret"), 503, "STORE_UNAVAILABLE", None),
     (app_errors.DirectoryStale(), 503, "DIRECTORY_STALE", None),
     (app_errors.VersionConflict(), 409, "VERSION_CONFLICT", None),
