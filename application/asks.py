@@ -93,10 +93,13 @@ class Resolver:
         self._resolved: dict[bytes, tuple[int, Resolved]] = {}
 
     def remembered(self, secret: str) -> Resolved | None:
-        """The key of this secret, if it was looked up lately and nothing has changed since."""
-        if len(secret) > key_format.MAX_PRESENTED_CHARACTERS or key_format.looks_forged(secret):
+        """The key of this secret, if it can be told at once that there is one."""
+        if not 0 < len(secret) <= key_format.MAX_PRESENTED_CHARACTERS:
             return None
-        return self._known(self._digests.candidates(secret)[0])
+        if key_format.looks_forged(secret):
+            return None
+        digests = self._digests.candidates(secret)
+        return self._known(digests[0]) or self._found(digests)
 
     async def resolve(self, secret: str) -> Resolved:
         """The key of this secret, if there is one. Forged ones are refused before look-up, and
@@ -106,20 +109,13 @@ class Resolver:
         if key_format.looks_forged(secret):
             return NOBODY
         directory = self._directory
-        changes = directory.changes
         digests = self._digests.candidates(secret)
-        known = self._known(digests[0])
+        known = self._known(digests[0]) or self._found(digests)
+        if known is None and directory.partial:
+            key = await directory.fetch(digests)
+            known = None if key is None else Resolved(key, key.digest not in digests)
         if known is not None:
             return known
-        key = directory.find(digests)
-        if key is None and directory.partial:
-            key = await directory.fetch(digests)
-        if key is not None:
-            resolved = Resolved(key, key.digest not in digests)
-            if len(self._resolved) >= MAX_REMEMBERED:
-                self._resolved.clear()
-            self._resolved[digests[0]] = (changes, resolved)
-            return resolved
         if not directory.foreign_algorithms:
             return NOBODY
         digests = self._digests.foreign(secret, directory.foreign_algorithms)
@@ -129,6 +125,16 @@ class Resolver:
         if key is None:
             return NOBODY
         return Resolved(key, key.digest not in digests, foreign=True)
+
+    def _found(self, digests: Sequence[bytes]) -> Resolved | None:
+        key = self._directory.find(digests)
+        if key is None:
+            return None
+        resolved = Resolved(key, key.digest not in digests)
+        if len(self._resolved) >= MAX_REMEMBERED:
+            self._resolved.clear()
+        self._resolved[digests[0]] = (self._directory.changes, resolved)
+        return resolved
 
     def _known(self, digest: bytes) -> Resolved | None:
         found = self._resolved.get(digest)

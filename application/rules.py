@@ -25,7 +25,7 @@ from domain.api_keys import ApiKey, Environment
 from domain.calendars import Calendar
 from domain.plans import Plan
 
-MAX_REMEMBERED = 16_384
+MAX_REMEMBERED = 32_768
 
 
 class KeyRules(msgspec.Struct, frozen=True, gc=False):

@@ -22,7 +22,7 @@ from projections.packing import (
 from projections.recent import Recent
 
 S = TypeVar("S", bound=Account | Allowance)
-HOT = 16_384
+HOT = 32_768
 """So many of a noun are held unpacked for sure, and at most twice as many: a kilobyte each."""
 
 

@@ -109,7 +109,7 @@ def _show(verdict: _Verdict) -> None:
                 "key": f"{verdict.key_id} ({verdict.name})",
                 "account": verdict.account_id,
                 "plan": verdict.plan,
-                "credits": None if verdict.credits is None else verdict.credits.remaining,
+                **({} if verdict.credits is None else {"credits": verdict.credits.remaining}),
             }
         )
     if verdict.quotas:

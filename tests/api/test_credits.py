@@ -239,4 +239,4 @@ async def test_history_has_every_entry_once_and_the_past_is_what_it_was(
         reply = await client.get("/v1/credits", params={"as_of": moment}, headers=owner)
         refused(reply, 400, "INVALID_REQUEST", "as_of")
     reply = await client.get("/v1/credits", params={"as_of": "logx:1"}, headers=owner)
-    refused(reply, 400, "FOREIGN_LOG", "Tollhouse-Min-Position")
+    refused(reply, 400, "FOREIGN_LOG", "as_of")

@@ -30,6 +30,8 @@ from tests.infra.lake_logs import append, caught_up, flush, following, jobs_of
 pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).parents[2]
 POINTS = ("lake.written", "lake.planned", "lake.placed", "lake.merged")
+# The others have their turn in the long run.
+OFTEN = ("lake.placed", "lake.merged")
 # A merge that was given up is named as well, until it is removed.
 UNPLACED = "SELECT 1 FROM lake_files WHERE placed_at IS NULL AND level = 0"
 
@@ -52,7 +54,10 @@ def run_lake(url: str, data_dir: Path, failpoint: str) -> int:
     return done.returncode
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(
+    "point",
+    [pytest.param(each, marks=() if each in OFTEN else pytest.mark.long) for each in POINTS],
+)
 def test_killed_at_any_point_it_has_every_row_once(
     point: str, database_url: str, tmp_path: Path
 ) -> None:
@@ -90,7 +95,7 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=True, capture_output=True)
 
 
-@pytest.mark.parametrize("full", ["lake", "lake-spool"])
+@pytest.mark.parametrize("full", ["lake", pytest.param("lake-spool", marks=pytest.mark.long)])
 async def test_full_disk_shows_no_half_file_and_loses_nothing(
     full: str, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,7 +246,8 @@ async def test_a_lake_in_s3_is_read_through_its_snapshot(
 
 
 @pytest.mark.parametrize(
-    "mode", ["error", pytest.param("slow", marks=pytest.mark.long), "cut", "gone"]
+    "mode",
+    ["error", *(pytest.param(each, marks=pytest.mark.long) for each in ("slow", "cut", "gone"))],
 )
 async def test_a_store_that_fails_costs_time_and_no_rows(
     mode: Literal["error", "slow", "cut", "gone"],

@@ -14,7 +14,9 @@ import pytest
 from tests.faults.running import ROOT, Up, all_gone, issue_key, verify, wait_for
 
 
-@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "ending", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)]
+)
 def test_stopped_and_started_again_it_has_lost_nothing_and_left_nothing(
     folder: Path, ending: signal.Signals
 ) -> None:
