@@ -9,15 +9,24 @@ from typing import Literal, NamedTuple
 
 from application.allowances import set_quota
 from application.deciding import SYSTEM, Context, commit
+from application.plans import publish
 from application.ports import Ports
 from bench.seeding import SeededKey, seed
 from bench.seeding_credits import grant
-from domain.allowances import Quota, counter_of
+from domain.allowances import Quota, counter_of, quota_counter
+from domain.plan_rules import PublishPlan
+from domain.plans import Entitlements
 
-OPERATION, PRICE = "api_call", 10  # hundredths of a credit, in every shipped plan
+OPERATION, PRICE = "api_call", 10  # hundredths of a credit
 OUT_OF_REACH = 1_000_000_000
 # Of this plan an account has no quota and no monthly credits: it has what it is given here.
-PLAN = "internal"
+PLAN = "bench"
+PUBLISHED = PublishPlan(
+    name=PLAN,
+    tier=PLAN,
+    title="Bench",
+    entitlements=Entitlements(operation_costs={OPERATION: PRICE}),
+)
 
 Tightest = Literal["key", "account", "credits"]
 TIGHTEST: tuple[Tightest, ...] = ("key", "account", "credits")
@@ -53,6 +62,8 @@ class Target(NamedTuple):
 
 async def targets(ports: Ports, limit: int) -> list[Target]:
     """One for each counter that can be the tightest, with so many verifications in it."""
+    _, position = await publish(ports, _context(), PUBLISHED)
+    await ports.directory.catch_up(position, 30)
     return [await _target(ports, tightest, limit) for tightest in TIGHTEST]
 
 
@@ -67,7 +78,11 @@ async def _target(ports: Ports, tightest: Tightest, limit: int) -> Target:
     changes, rows = await set_quota(
         ports, key.account_id, key.account_id, shared, now, scope="shared"
     )
-    context = Context(principal=SYSTEM, command_id=f"bench-{os.urandom(8).hex()}")
-    await commit(ports, context, now, changes, rows)
+    await commit(ports, _context(), now, changes, rows)
+    key = key._replace(shared_counter_id=quota_counter(key.account_id, shared.period))
     position = await grant(ports, [key.account_id], limits.credits)
     return Target(tightest, key, limits, f"{ports.store.log_id}:{position}")
+
+
+def _context() -> Context:
+    return Context(principal=SYSTEM, command_id=f"bench-{os.urandom(8).hex()}")
