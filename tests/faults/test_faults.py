@@ -94,7 +94,8 @@ def test_frozen_postgres_refuses_reads_and_commands_and_keeps_nobody_waiting(
         )
 
 
-@pytest.mark.parametrize("processes", [pytest.param("1", marks=pytest.mark.long), "2"])
+@pytest.mark.long  # test_hot_key.py has the same of two processes in every run
+@pytest.mark.parametrize("processes", ["1", "2"])
 def test_64_at_once_on_50_left_are_50(folder: Path, processes: str) -> None:
     with Up(folder, SERVE_PROCESSES=processes) as up:
         with up.client() as client:
