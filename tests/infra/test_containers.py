@@ -292,7 +292,7 @@ async def test_readers_of_nats_can_read_and_forge_nothing(tmp_path: Path) -> Non
 
         # The client tells of each in a task of its own, some of them after the flush.
         deadline = time.monotonic() + 5
-        while not refused_subjects() >= expected and time.monotonic() < deadline:
+        while not refused_subjects() >= expected and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         assert refused_subjects() >= expected, refusals
         assert (await ours.stream_info("TOLLHOUSE_EVENTS")).state.messages == 1
