@@ -8,14 +8,32 @@ from datetime import UTC, datetime, timedelta
 
 from api.asyncapi_credit_examples import credit_events
 from domain.accounts import (
+    AccountClosed,
+    AccountErased,
     AccountRegistered,
     AccountReinstated,
+    AccountRestored,
     AccountSuspended,
+    EmailChanged,
     EmailVerified,
+    Impersonated,
+    NoteWritten,
+    PasskeyAdded,
+    PasskeyRemoved,
+    PasswordSet,
     PlanAssigned,
     PlanChangeCancelled,
     PlanChangeScheduled,
+    ProfileChanged,
+    RecoveryCodesIssued,
+    RecoveryCodeUsed,
     RoleGranted,
+    RoleWithdrawn,
+    SignedOutEverywhere,
+    SignInsRefused,
+    TotpEnrolled,
+    TotpRemoved,
+    UsernameChanged,
 )
 from domain.allowances import (
     EVERYBODY,
@@ -51,7 +69,7 @@ from domain.purchases import (
     PurchaseRefunded,
     PurchaseStarted,
 )
-from domain.sessions import SessionStarted
+from domain.sessions import SessionEnded, SessionReuseDetected, SessionStarted
 from domain.verification import VerificationsCounted
 from projections.publication import Message, message
 
@@ -60,6 +78,7 @@ _ACCOUNT = "acct_01kb2m8v4x7c9e1g3j5n6q8s0t"
 _KEY = "key_01kb2m9d2f4h6k8n0q2s4v6x8z"
 _IMPORTED_KEY = "key_01kb2m9d3a5c7e9g1j3m5p7r9t"
 _ALLOWANCE = "alw_01kb2m9d5a7c9e1g3j5m7p9r1t"
+_PASSKEY = "pk_01kb2m9f4c6e8g0j2m4p6r8t0v"
 _SESSION = "sess_01kb2m9f1b3d5g7j9m1p3r5t7w"
 _PLAN = "plan_pro"
 _PURCHASE = "pur_01kb2m9h3d5f7h9k1n3q5s7v9x"
@@ -73,7 +92,25 @@ _EVENTS: dict[str, tuple[Event, ...]] = {
     _ACCOUNT: (
         AccountRegistered(account_id=_ACCOUNT, username="ada", kind="business"),
         EmailVerified(),
-        RoleGranted(role="admin"),
+        EmailChanged(verified=True),
+        UsernameChanged(username="countess"),
+        ProfileChanged(changed=("name", "kind"), kind="personal"),
+        NoteWritten(),
+        PasswordSet(how="changed"),
+        SignInsRefused(failures=5, locked_until=_AT + timedelta(minutes=1)),
+        TotpEnrolled(),
+        TotpRemoved(),
+        RecoveryCodesIssued(count=10),
+        RecoveryCodeUsed(left=9),
+        PasskeyAdded(passkey_id=_PASSKEY),
+        PasskeyRemoved(passkey_id=_PASSKEY),
+        RoleGranted(role="support"),
+        RoleWithdrawn(role="support"),
+        SignedOutEverywhere(),
+        Impersonated(session_id=_SESSION, until=_AT + timedelta(minutes=15)),
+        AccountClosed(final_at=_AT + timedelta(days=30)),
+        AccountRestored(),
+        AccountErased(counts={"claims": 2, "sessions": 1, "mails": 0}),
         PlanAssigned(plan="pro"),
         PlanChangeScheduled(plan="enterprise", due_at=datetime(2026, 12, 1, tzinfo=UTC)),
         PlanChangeCancelled(),
@@ -87,6 +124,8 @@ _EVENTS: dict[str, tuple[Event, ...]] = {
             amr=("pwd",),
             expires_at=_AT + timedelta(days=7),
         ),
+        SessionReuseDetected(generation=3),
+        SessionEnded(reason="reuse"),
     ),
     _KEY: (
         ApiKeyIssued(

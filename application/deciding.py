@@ -13,7 +13,17 @@ import msgspec
 from application.errors import VersionConflict
 from application.ports import Ports
 from application.rows import AnswerRow, Row, StateRow
-from domain import accounts, allowances, api_keys, credits, ids, plans, purchases, sessions
+from domain import (
+    accounts,
+    allowances,
+    api_keys,
+    credits,
+    ids,
+    plans,
+    purchases,
+    sessions,
+    staff,
+)
 from domain.event import Event, Metadata, NewEvent
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -32,7 +42,7 @@ class Noun(msgspec.Struct, Generic[S], frozen=True):
 
 
 ACCOUNT = Noun[accounts.Account]("account", accounts.evolve, get_args(accounts.AccountEvent))
-SESSION = Noun[sessions.Session]("session", sessions.evolve, (sessions.SessionEvent,))
+SESSION = Noun[sessions.Session]("session", sessions.evolve, get_args(sessions.SessionEvent))
 API_KEY = Noun[api_keys.ApiKey]("api_key", api_keys.evolve, get_args(api_keys.ApiKeyEvent))
 PLAN = Noun[plans.Plan]("plan", plans.evolve, get_args(plans.PlanEvent))
 ALLOWANCE = Noun[allowances.Allowance](
@@ -52,13 +62,27 @@ PrincipalKind = Literal["account", "service", "key", "operator", "system", "publ
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Who acts. `account_id` is whose account it is, or belongs to."""
+    """Who acts. `account_id` is whose account it is, or belongs to.
+
+    Of who signed in: `session_id`, how (`amr`, RFC 8176) and when (`signed_in_at`), and who it
+    really is where staff acts as this account (`impersonator`).
+    """
 
     kind: PrincipalKind
     id: str
     account_id: str | None = None
     roles: frozenset[str] = frozenset()
     permissions: frozenset[str] = frozenset()
+    session_id: str | None = None
+    amr: tuple[str, ...] = ()
+    signed_in_at: datetime | None = None
+    impersonator: str | None = None
+
+    def may(self, right: staff.Right) -> bool:
+        """Whether it has this right over other people's things."""
+        if self.kind in ("operator", "system"):
+            return True
+        return self.kind == "account" and right in staff.rights_of(self.roles)
 
     @property
     def is_staff(self) -> bool:
@@ -164,6 +188,7 @@ async def commit(
         actor=context.principal.id,
         command_id=context.command_id,
         request_id=context.request_id,
+        impersonator=context.principal.impersonator,
         reason=reason,
     )
     events = [event for each in changes for event in each.events]

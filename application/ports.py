@@ -130,6 +130,14 @@ class Vault(Protocol):
 
     def new_data_key(self, account_id: str) -> DataKeyRow: ...
 
+    def seal_secret(self, plain: bytes, bound_to: str) -> tuple[bytes, str]:
+        """Seal a secret that is no account's under the master key; also says under which."""
+        ...
+
+    def open_secret(self, sealed: bytes, master_key_id: str, bound_to: str) -> bytes:
+        """Undo `seal_secret`."""
+        ...
+
 
 class AccessClaims(msgspec.Struct, frozen=True):
     """What an access token says (RFC 9068)."""

@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
+from application.rows import Row
 from domain.accounts import Account
 from domain.api_keys import ApiKey
 from domain.purchases import Purchase
@@ -74,6 +75,10 @@ class Lookups(Protocol):
 
     async def followers(self) -> list[Follower]:
         """Everybody who follows a log, and how far they are."""
+        ...
+
+    async def write(self, rows: Sequence[Row]) -> None:
+        """Rows that follow from no event, all or none; StoreUnavailable."""
         ...
 
     async def claim_holder(self, kind: str, digests: Sequence[bytes]) -> str | None: ...

@@ -1,89 +1,56 @@
 """Accounts: own keys, a plan and allowances. What a person is called is personal and sealed."""
 
+import re
 from datetime import datetime
 from typing import Literal, assert_never
 
 import msgspec
 
+from domain.account_events import AccountClosed as AccountClosed
+from domain.account_events import AccountErased as AccountErased
+from domain.account_events import AccountEvent as AccountEvent
+from domain.account_events import AccountRegistered as AccountRegistered
+from domain.account_events import AccountReinstated as AccountReinstated
+from domain.account_events import AccountRestored as AccountRestored
+from domain.account_events import AccountSuspended as AccountSuspended
+from domain.account_events import ActorType as ActorType
+from domain.account_events import EmailChanged as EmailChanged
+from domain.account_events import EmailVerified as EmailVerified
+from domain.account_events import Impersonated as Impersonated
+from domain.account_events import Kind as Kind
+from domain.account_events import NoteWritten as NoteWritten
+from domain.account_events import PasskeyAdded as PasskeyAdded
+from domain.account_events import PasskeyRemoved as PasskeyRemoved
+from domain.account_events import PasswordSet as PasswordSet
+from domain.account_events import PlanAssigned as PlanAssigned
+from domain.account_events import PlanChangeCancelled as PlanChangeCancelled
+from domain.account_events import PlanChangeScheduled as PlanChangeScheduled
+from domain.account_events import ProfileChanged as ProfileChanged
+from domain.account_events import RecoveryCodesIssued as RecoveryCodesIssued
+from domain.account_events import RecoveryCodeUsed as RecoveryCodeUsed
+from domain.account_events import RoleGranted as RoleGranted
+from domain.account_events import RoleWithdrawn as RoleWithdrawn
+from domain.account_events import SignedOutEverywhere as SignedOutEverywhere
+from domain.account_events import SignInsRefused as SignInsRefused
+from domain.account_events import TotpEnrolled as TotpEnrolled
+from domain.account_events import TotpRemoved as TotpRemoved
+from domain.account_events import UsernameChanged as UsernameChanged
 from domain.errors import InvalidCommand
-from domain.event import Event, PersonalText
+from domain.event import Event
+from domain.staff import ADMIN as ADMIN
+from domain.staff import LEVELS
 
-Kind = Literal["personal", "business"]
-ActorType = Literal["user", "creator"]
-Status = Literal["active", "suspended"]
+Status = Literal["active", "suspended", "closed", "erased"]
 
-ADMIN = "admin"
-ROLES = frozenset({ADMIN})
-
-
-class AccountRegistered(Event, frozen=True, tag="account.registered.v1"):
-    """An account exists. Its address is a claim of its own; here it is only history."""
-
-    account_id: str
-    username: str | None = None
-    kind: Kind = "personal"
-    actor_type: ActorType = "user"
-    email: PersonalText = None
-    name: PersonalText = None
-    phone: PersonalText = None
-    about: PersonalText = None
-    hobbies: PersonalText = None
-    avatar_url: PersonalText = None
-    wallet_address: PersonalText = None
-
-
-class EmailVerified(Event, frozen=True, tag="account.email_verified.v1"):
-    """The address is known to reach its owner."""
-
-
-class RoleGranted(Event, frozen=True, tag="account.role_granted.v1"):
-    """The account may act in this role. Tokens from before end (`epoch`)."""
-
-    role: str
-
-
-class PlanAssigned(Event, frozen=True, tag="account.plan_assigned.v1"):
-    """The account is on this plan from now on; a change that was scheduled is off."""
-
-    plan: str
-
-
-class PlanChangeScheduled(Event, frozen=True, tag="account.plan_change_scheduled.v1"):
-    """The account will be put on this plan at this instant; an earlier schedule is off."""
-
-    plan: str
-    due_at: datetime
-
-
-class PlanChangeCancelled(Event, frozen=True, tag="account.plan_change_cancelled.v1"):
-    """The account stays on its plan: the change that was scheduled is off."""
-
-
-class AccountSuspended(Event, frozen=True, tag="account.suspended.v1"):
-    """Nothing of this account works until it is reinstated; its tokens end."""
-
-
-class AccountReinstated(Event, frozen=True, tag="account.reinstated.v1"):
-    """The account works again."""
-
-
-AccountEvent = (
-    AccountRegistered
-    | EmailVerified
-    | RoleGranted
-    | PlanAssigned
-    | PlanChangeScheduled
-    | PlanChangeCancelled
-    | AccountSuspended
-    | AccountReinstated
-)
+_ROLE = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An account as decisions and verification need it: nothing personal.
 
     `epoch` rises with everything that must end the access tokens issued before; `plan_no` with
-    every plan assigned. `next_plan_at` is in seconds since 1970 UTC.
+    every plan assigned. `next_plan_at` and `final_at` (when a closed account can't be restored
+    any more) are in seconds since 1970 UTC.
     """
 
     id: str
@@ -99,6 +66,17 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     plan_no: int = 0
     next_plan: str | None = None
     next_plan_at: float | None = None
+    external_id: str | None = None
+    totp: bool = False
+    recovery_codes: int = 0
+    passkeys: int = 0
+    final_at: float | None = None
+    erase: bool = False
+
+    @property
+    def second_factor(self) -> bool:
+        """Whether the password alone doesn't sign in."""
+        return self.totp or self.passkeys > 0
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -150,19 +128,25 @@ def verify_email(account: Account) -> list[Event]:
 
 def grant_role(account: Account, role: str) -> list[Event]:
     """Let the account act in a role. InvalidCommand for a role that doesn't exist."""
-    if role not in ROLES:
-        raise InvalidCommand("role", f"one of {', '.join(sorted(ROLES))}")
+    if role not in LEVELS and _ROLE.fullmatch(role) is None:
+        raise InvalidCommand("role", "1 to 40 characters a-z 0-9 _ -, a letter first")
     return [] if role in account.roles else [RoleGranted(role=role)]
 
 
+def withdraw_role(account: Account, role: str) -> list[Event]:
+    """The account acts in this role no more; one that it hasn't needs no withdrawing."""
+    return [RoleWithdrawn(role=role)] if role in account.roles else []
+
+
 def suspend(account: Account) -> list[Event]:
-    """Stop everything of this account for now; twice is once."""
-    return [] if account.status == "suspended" else [AccountSuspended()]
+    """Stop everything of this account for now; twice is once. One that is closed or erased
+    does nothing anyhow."""
+    return [AccountSuspended()] if account.status == "active" else []
 
 
 def reinstate(account: Account) -> list[Event]:
     """Undo a suspension; twice is once."""
-    return [] if account.status == "active" else [AccountReinstated()]
+    return [AccountReinstated()] if account.status == "suspended" else []
 
 
 def assign_plan(account: Account, plan: str) -> list[Event]:
@@ -203,6 +187,7 @@ def evolve(state: Account | None, event: AccountEvent, at: datetime) -> Account:
             username=event.username,
             kind=event.kind,
             actor_type=event.actor_type,
+            external_id=event.external_id,
             registered_at=at,
         )
     if state is None:
@@ -211,8 +196,48 @@ def evolve(state: Account | None, event: AccountEvent, at: datetime) -> Account:
     match event:
         case EmailVerified():
             return replace(state, email_verified=True)
+        case EmailChanged():
+            return replace(state, email_verified=event.verified)
+        case UsernameChanged():
+            return replace(state, username=event.username)
+        case ProfileChanged():
+            return replace(
+                state,
+                kind=event.kind or state.kind,
+                actor_type=event.actor_type or state.actor_type,
+            )
+        case NoteWritten() | SignInsRefused() | Impersonated():
+            return state
+        case PasswordSet() | SignedOutEverywhere():
+            return replace(state, epoch=state.epoch + 1)
+        case TotpEnrolled():
+            return replace(state, totp=True)
+        case TotpRemoved():
+            return replace(state, totp=False)
+        case RecoveryCodesIssued():
+            return replace(state, recovery_codes=event.count)
+        case RecoveryCodeUsed():
+            return replace(state, recovery_codes=event.left)
+        case PasskeyAdded():
+            return replace(state, passkeys=state.passkeys + 1)
+        case PasskeyRemoved():
+            return replace(state, passkeys=state.passkeys - 1)
         case RoleGranted():
             return replace(state, roles=(*state.roles, event.role), epoch=state.epoch + 1)
+        case RoleWithdrawn():
+            left = tuple(role for role in state.roles if role != event.role)
+            return replace(state, roles=left, epoch=state.epoch + 1)
+        case PlanAssigned() | PlanChangeScheduled() | PlanChangeCancelled():
+            return _on_plan(state, event)
+        case _:
+            return _living(state, event)
+
+
+def _on_plan(
+    state: Account, event: PlanAssigned | PlanChangeScheduled | PlanChangeCancelled
+) -> Account:
+    replace = msgspec.structs.replace
+    match event:
         case PlanAssigned():
             return replace(
                 state,
@@ -225,9 +250,43 @@ def evolve(state: Account | None, event: AccountEvent, at: datetime) -> Account:
             return replace(state, next_plan=event.plan, next_plan_at=event.due_at.timestamp())
         case PlanChangeCancelled():
             return replace(state, next_plan=None, next_plan_at=None)
+        case _:
+            assert_never(event)
+
+
+def _living(
+    state: Account,
+    event: AccountSuspended | AccountReinstated | AccountClosed | AccountRestored | AccountErased,
+) -> Account:
+    replace = msgspec.structs.replace
+    match event:
         case AccountSuspended():
             return replace(state, status="suspended", epoch=state.epoch + 1)
         case AccountReinstated():
             return replace(state, status="active")
+        case AccountClosed():
+            return replace(
+                state,
+                status="closed",
+                final_at=event.final_at.timestamp(),
+                erase=event.erase,
+                epoch=state.epoch + 1,
+            )
+        case AccountRestored():
+            return replace(state, status="active", final_at=None, erase=False)
+        case AccountErased():
+            return replace(
+                state,
+                status="erased",
+                username=None,
+                external_id=None,
+                email_verified=False,
+                totp=False,
+                recovery_codes=0,
+                passkeys=0,
+                final_at=None,
+                erase=False,
+                epoch=state.epoch + 1,
+            )
         case _:
             assert_never(event)

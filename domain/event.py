@@ -26,7 +26,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_f
 
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Who, when and why. `at` is UTC; `cause` is what led to the command, where it is known.
+    """Who, when and why. `at` is UTC; `cause` is what led to the command, where it is known;
+    `impersonator` is the staff member who acted as the actor.
 
     `command_id` is the same for every event of one command, so a commit whose reply was
     lost can be looked up.
@@ -37,6 +38,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     command_id: str
     request_id: str | None = None
     cause: str | None = None
+    impersonator: str | None = None
     reason: PersonalText = None
 
 

@@ -62,7 +62,7 @@ class Catalogue:
 
 CURRENT: tuple[type[Event], ...] = (
     *get_args(AccountEvent),
-    SessionEvent,
+    *get_args(SessionEvent),
     *get_args(ApiKeyEvent),
     *get_args(PlanEvent),
     *get_args(AllowanceEvent),

@@ -9,7 +9,7 @@ from api.cli.running import Json
 from application import accounts
 from application.accounts import RegisterAccount, Registered
 from application.ports import Ports
-from domain.accounts import ROLES, Account
+from domain.accounts import ADMIN, Account
 from domain.errors import NotFound
 
 app = typer.Typer(help="Make, list, show and suspend accounts.", no_args_is_help=True)
@@ -36,7 +36,7 @@ def create(
             password=password,
             username=username,
             plan=plan,
-            roles=tuple(ROLES) if admin else (),
+            roles=(ADMIN,) if admin else (),
             email_verified=True,
         )
         registered, _ = await accounts.register(ports, context.obj.context(), command)

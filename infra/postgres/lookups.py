@@ -11,11 +11,13 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from application.errors import StoreUnavailable
 from application.ports import MOST_BEHIND, CreditRow, Follower, HoldRow
+from application.rows import Row
 from domain.accounts import Account
 from domain.api_keys import ApiKey
 from domain.purchases import Purchase
 from domain.verification import Counter
 from infra.postgres.connection import answering, conninfo
+from infra.postgres.rows import statement
 
 _ACCOUNT = msgspec.json.Decoder(Account)
 _API_KEY = msgspec.json.Decoder(ApiKey)
@@ -179,6 +181,29 @@ class PostgresLookups:
             (digest,),
         )
         return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
+
+    async def write(self, rows: Sequence[Row]) -> None:
+        """Rows that follow from no event, in one transaction; StoreUnavailable.
+
+        After a lost reply they are written again: their statements must bear that.
+        """
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                async with (
+                    self._pool.connection() as connection,
+                    answering(connection, PATIENCE_SECONDS),
+                    connection.transaction(),
+                ):
+                    for each in rows:
+                        sql, parameters = statement(each)
+                        await connection.execute(sql.encode(), parameters)
+                    return
+            except PoolTimeout as error:
+                raise StoreUnavailable("Postgres does not answer") from error
+            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                if time.monotonic() > deadline:
+                    raise StoreUnavailable(str(error).strip()) from error
 
     async def rows(self, sql: str, parameters: Sequence[Any]) -> list[Any]:
         """The rows that a query answers, over restarts of Postgres; StoreUnavailable."""

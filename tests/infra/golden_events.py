@@ -10,14 +10,32 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from domain.accounts import (
+    AccountClosed,
+    AccountErased,
     AccountRegistered,
     AccountReinstated,
+    AccountRestored,
     AccountSuspended,
+    EmailChanged,
     EmailVerified,
+    Impersonated,
+    NoteWritten,
+    PasskeyAdded,
+    PasskeyRemoved,
+    PasswordSet,
     PlanAssigned,
     PlanChangeCancelled,
     PlanChangeScheduled,
+    ProfileChanged,
+    RecoveryCodesIssued,
+    RecoveryCodeUsed,
     RoleGranted,
+    RoleWithdrawn,
+    SignedOutEverywhere,
+    SignInsRefused,
+    TotpEnrolled,
+    TotpRemoved,
+    UsernameChanged,
 )
 from domain.allowances import (
     AllAllowancesReset,
@@ -64,7 +82,7 @@ from domain.purchases import (
     PurchaseRefunded,
     PurchaseStarted,
 )
-from domain.sessions import SessionStarted
+from domain.sessions import SessionEnded, SessionReuseDetected, SessionStarted
 from domain.verification import VerificationsCounted
 from infra.event_mapper import EventMapper
 
@@ -90,6 +108,8 @@ LABELS: dict[str, str | int | float | bool | None] = {
 }
 
 ADDED_LATER: dict[str, frozenset[str]] = {
+    "account.registered.v1": frozenset({"external_id"}),
+    "session.started.v1": frozenset({"impersonator"}),
     "allowance.set.v1": frozenset({"carry_over_max", "anchor", "time_zone"}),
     "api_key.issued.v1": frozenset({"roles", "ip_allow", "rate_limits"}),
 }
@@ -111,7 +131,37 @@ EXAMPLES: list[Event] = [
         wallet_address="GOLDEN-PERSONAL-0x1",
     ),
     EmailVerified(),
+    EmailChanged(verified=False, email="GOLDEN-PERSONAL-new@example.org"),
+    UsernameChanged(username="countess"),
+    ProfileChanged(
+        changed=("name", "phone", "about", "hobbies", "avatar_url", "wallet_address", "kind"),
+        kind="personal",
+        actor_type="user",
+        name="GOLDEN-PERSONAL Lovelace",
+        phone="GOLDEN-PERSONAL +45",
+        about="GOLDEN-PERSONAL reads",
+        hobbies="GOLDEN-PERSONAL horses",
+        avatar_url="https://example.org/GOLDEN-PERSONAL-2.png",
+        wallet_address="GOLDEN-PERSONAL-0x2",
+    ),
+    NoteWritten(note="GOLDEN-PERSONAL pays late"),
+    PasswordSet(how="reset"),
+    SignInsRefused(failures=5, locked_until=AT + timedelta(minutes=1)),
+    TotpEnrolled(),
+    TotpRemoved(),
+    RecoveryCodesIssued(count=10),
+    RecoveryCodeUsed(left=9),
+    PasskeyAdded(passkey_id="pk_00000000000000000000000009", name="GOLDEN-PERSONAL telephone"),
+    PasskeyRemoved(passkey_id="pk_00000000000000000000000009"),
     RoleGranted(role="admin"),
+    RoleWithdrawn(role="admin"),
+    SignedOutEverywhere(),
+    Impersonated(session_id="sess_00000000000000000000000004", until=AT + timedelta(minutes=15)),
+    AccountClosed(final_at=AT + timedelta(days=30), erase=True),
+    AccountRestored(),
+    AccountErased(counts={"claims": 2, "sessions": 1}),
+    SessionReuseDetected(generation=3),
+    SessionEnded(reason="reuse"),
     PlanAssigned(plan="pro"),
     PlanChangeScheduled(plan="enterprise", due_at=datetime(2026, 12, 1, tzinfo=UTC)),
     PlanChangeCancelled(),
