@@ -1,11 +1,10 @@
 """Verifications that wait without a task of their own.
 
-A coroutine for each request costs more than the verification does. Where everything is known
-when a request arrives, it is judged and put into the open batch at once, and whoever settles the
-batch hands the verdict to `reply`.
+A coroutine for each request is a good part of what a request costs. Where everything is known
+when it arrives, it is judged and put into the open batch at once, and whoever settles the batch
+hands the verdict to `reply`.
 """
 
-import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
@@ -21,15 +20,15 @@ log = structlog.get_logger()
 Reply = Callable[[Verdict | Exception], None]
 """Takes what became of a verification; called once."""
 
-_again: set[asyncio.Task[None]] = set()
-
 
 class Counting(Protocol):
     """What a begun verification needs of the verifier."""
 
     def told(self, begun: "Begun", reason: int, left: list[State]) -> Verdict: ...
 
-    async def count_again(self, begun: "Begun", reason: int) -> Verdict: ...
+    def ask_again(self, begun: "Begun", reason: int) -> None:
+        """Count it anew in a task, and `answer` it."""
+        ...
 
 
 class Begun:
@@ -65,26 +64,17 @@ class Begun:
         self.answered = True
         reason, left = result
         if reason >= GRANTED:
-            self._say(self.verifier.told(self, reason, left))
-            return
-        task = asyncio.get_running_loop().create_task(self._ask_again(reason))
-        _again.add(task)
-        task.add_done_callback(_again.discard)
+            self.answer(self.verifier.told(self, reason, left))
+        else:
+            self.verifier.ask_again(self, reason)
 
     def set_exception(self, error: Exception) -> None:
         """It did not work."""
         self.answered = True
-        self._say(error)
+        self.answer(error)
 
-    async def _ask_again(self, reason: int) -> None:
-        try:
-            verdict = await self.verifier.count_again(self, reason)
-        except Exception as error:
-            self._say(error)
-        else:
-            self._say(verdict)
-
-    def _say(self, answer: Verdict | Exception) -> None:
+    def answer(self, answer: Verdict | Exception) -> None:
+        """Hand it to who waits."""
         # The others of the batch wait behind this one: it must not fail them.
         try:
             self.reply(answer)

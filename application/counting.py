@@ -13,7 +13,7 @@ from datetime import datetime
 import msgspec
 import structlog
 
-from application.asks import Ask, Decided
+from application.asks import Decided
 from application.batches import Answer, Batch, Waiting
 from application.errors import StoreUnavailable
 from application.ports import Counted, Flush, UsageLog
@@ -73,10 +73,6 @@ class GroupCommit:
             self._open = Batch(self._stream, self._open.version + 1)
             self._wanted.set()
         return self._open
-
-    def add(self, batch: Batch, ask: Ask, decided: Decided, position: int) -> int:
-        """Append a row that takes nothing; answers its number."""
-        return batch.add(decided.key, decided.code, ask.cost, ask.labels, position, ask.operation)
 
     def take(self, batch: Batch, row: int, decided: Decided, answer: Answer) -> None:
         """Have this row take its counters; `answer` gets the reason of a refusal, and what each

@@ -87,11 +87,10 @@ class RuleBook:
             directory.allowances(account.id),
             directory.reset_at_us,
         )
-        same = before is not None and all(map(is_, before.sources[:-1], sources))
-        if before is not None and same and before.sources[-1] == sources[-1]:
+        if before is not None and all(map(is_, before.sources, sources)):
             rules = before.rules
         else:
-            rules = rules_of(directory, key, account)
+            rules = rules_of(directory, key, account, plan)
         known = Known(directory.changes, key, account, sources, rules)
         if len(self._known) >= MAX_REMEMBERED:
             self._known.clear()
@@ -99,17 +98,15 @@ class RuleBook:
         return known
 
 
-def rules_of(directory: Directory, key: ApiKey, account: Account) -> KeyRules:
+def rules_of(directory: Directory, key: ApiKey, account: Account, plan: Plan) -> KeyRules:
     """The rules that hold for this key. Rate limits first: who is too fast is told so."""
-    plan = directory.plan(account.plan)
-    live = key.environment == "live"
     # The plan of staff and services is without limits: its operations are priced, and cost nothing.
-    pays = live and plan is not None and plan.name != plans.INTERNAL
+    pays = key.environment == "live" and plan.name != plans.INTERNAL
     counted = (*key_rules(directory, key), *account_rules(directory, account, key.environment))
     return KeyRules(
         counted,
-        credits_rule(account, plan) if pays and plan is not None else None,
-        {} if plan is None else plan.entitlements.operation_costs,
+        credits_rule(account, plan) if pays else None,
+        plan.entitlements.operation_costs,
         any(rule.cost is not None for rule in counted),
     )
 

@@ -12,6 +12,7 @@ from domain.allowances import Rule
 from domain.api_key_rules import Scalar
 from domain.api_keys import ApiKey, Environment
 from domain.calendars import Calendar
+from domain.credit_amounts import decimal
 from domain.verification import Code
 
 
@@ -116,7 +117,7 @@ def verdict_on(
         name=key.name,
         account_id=key.account_id,
         username=account.username,
-        external_id=key.external_id,
+        external_id=account.external_id if key.external_id is None else key.external_id,
         audience=key.audience,
         environment=key.environment,
         plan=account.plan,
@@ -143,13 +144,6 @@ def state_of(
     if rule.kind == "quota":
         return QuotaState(rule.name, rule.scope, limit, used, remaining, calendar.period, resets)
     return RateLimitState(rule.name, limit, remaining, resets, refused)
-
-
-def decimal(hundredths: int) -> str:
-    """Credits as decimals with two places."""
-    sign = "-" if hundredths < 0 else ""
-    whole, rest = divmod(abs(hundredths), 100)
-    return f"{sign}{whole}.{rest:02d}"
 
 
 @lru_cache(maxsize=4096)

@@ -75,6 +75,7 @@ class Verifier:
         self._max_staleness = max_staleness_seconds
         self._settling = Settling(settle)
         self._rehashing = Rehashing(rehash)
+        self._again: set[asyncio.Task[None]] = set()
 
     @property
     def rows_dropped(self) -> int:
@@ -135,20 +136,29 @@ class Verifier:
         if decided.rules:
             counting.take(batch, row, decided, begun)
         else:
-            reply(self.told(begun, GRANTED, []))
+            begun.set_result((GRANTED, []))
         return True
 
     def told(self, begun: Begun, reason: int, left: list[State]) -> Verdict:
         """The verdict on a verification that was counted, or refused by a counter."""
-        decided = begun.decided
-        code = decided.code if reason == GRANTED else REFUSALS[decided.rules[reason - 1].kind]
-        self._welcome(begun.ask, decided.key, code)
-        return self._verdict(begun.batch, begun.row, decided.key, code, left, begun.request_id)
+        return self._told(
+            begun.ask, begun.decided, begun.batch, begun.row, reason, left, begun.request_id
+        )
 
-    async def count_again(self, begun: Begun, reason: int) -> Verdict:
-        """The verdict on a verification that a counter told to look again."""
-        await self._look_again(begun.decided, reason)
-        return await self._count_in(begun.ask, self._decide(begun.ask), begun.request_id)
+    def ask_again(self, begun: Begun, reason: int) -> None:
+        """Answer, in a task after all, a verification that a counter told to look again."""
+        task = asyncio.get_running_loop().create_task(self._answer_again(begun, reason))
+        self._again.add(task)
+        task.add_done_callback(self._again.discard)
+
+    async def _answer_again(self, begun: Begun, reason: int) -> None:
+        try:
+            await self._look_again(begun.decided, reason)
+            verdict = await self._count_in(begun.ask, self._decide(begun.ask), begun.request_id)
+        except Exception as error:
+            begun.answer(error)
+        else:
+            begun.answer(verdict)
 
     async def verify_many(self, asks: Sequence[Ask], request_id: str) -> list[Verdict]:
         """The verdicts in order. None takes anything if one raises UnknownOperation."""
@@ -191,15 +201,14 @@ class Verifier:
     async def _count_in(self, ask: Ask, decided: Decided, request_id: str) -> Verdict:
         counting = self._counting
         for _ in range(STALE_TRIES):
-            key, code, rules = decided.key, decided.code, decided.rules
             batch = counting.room()
-            if not rules:
+            if not decided.rules:
                 if batch is None:  # only while flushing has been impossible for a while
                     counting.rows_dropped += 1
-                    return self._verdict(counting.open, MAX_ROWS, key, code, [], request_id)
-                row = self._add(batch, ask, decided)
-                self._welcome(ask, key, code)
-                return self._verdict(batch, row, key, code, [], request_id)
+                    batch, row = counting.open, MAX_ROWS
+                else:
+                    row = self._add(batch, ask, decided)
+                return self._told(ask, decided, batch, row, GRANTED, [], request_id)
             if batch is None or not counting.counting:
                 raise StoreUnavailable("counters can't be taken")
             answer: asyncio.Future[tuple[int, list[State]]] = (
@@ -207,18 +216,30 @@ class Verifier:
             )
             row = self._add(batch, ask, decided)
             counting.take(batch, row, decided, answer)
-            refused, left = await answer
-            if refused >= GRANTED:
-                if refused:
-                    code = REFUSALS[rules[refused - 1].kind]
-                self._welcome(ask, key, code)
-                return self._verdict(batch, row, key, code, left, request_id)
-            await self._look_again(decided, refused)
+            reason, left = await answer
+            if reason >= GRANTED:
+                return self._told(ask, decided, batch, row, reason, left, request_id)
+            await self._look_again(decided, reason)
             decided = self._decide(ask)
         raise DirectoryStale("the counters know a rule that this process has not seen")
 
     def _add(self, batch: Batch, ask: Ask, decided: Decided) -> int:
-        return self._counting.add(batch, ask, decided, self._directory.position)
+        position = self._directory.position
+        return batch.add(decided.key, decided.code, ask.cost, ask.labels, position, ask.operation)
+
+    def _told(
+        self,
+        ask: Ask,
+        decided: Decided,
+        batch: Batch,
+        row: int,
+        reason: int,
+        left: list[State],
+        request_id: str,
+    ) -> Verdict:
+        code = decided.code if reason == GRANTED else REFUSALS[decided.rules[reason - 1].kind]
+        self._welcome(ask, decided.key, code)
+        return self._verdict(batch, row, decided.key, code, left, request_id)
 
     async def _look_again(self, decided: Decided, reason: int) -> None:
         if reason == UNSETTLED:
