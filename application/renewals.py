@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 
 from application.deciding import ACCOUNT, SYSTEM, Change, Context, commit, load, new_id
+from application.ending import ended
 from application.errors import StreamUnreadable, VersionConflict
 from application.plans import known_plan, plan_change
 from application.ports import Ports
@@ -35,8 +36,7 @@ async def renewing(ports: Ports, pause_seconds: float = PAUSE_SECONDS) -> AsyncI
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await ended(task)
 
 
 async def keep_renewing(ports: Ports, pause_seconds: float = PAUSE_SECONDS) -> None:

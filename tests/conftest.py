@@ -24,7 +24,20 @@ settings.register_profile("tollhouse", deadline=None)
 settings.load_profile("tollhouse")
 
 TEMPLATE = "template_tollhouse"
+FIRST = ("faults", "docs", "examples", "infra", "api", "application", "projections", "domain")
 _numbers = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What starts whole servers first: several processes share the files of tests, and long ones
+    at the end would keep one of them busy while the others have nothing left."""
+    here = Path(__file__).parent
+
+    def turn(item: pytest.Item) -> int:
+        room = item.path.relative_to(here).parts[0]
+        return FIRST.index(room) if room in FIRST else len(FIRST)
+
+    items.sort(key=turn)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """The express lane: verifications that need neither a task nor a scope of their own.
 
-uvicorn makes a scope, a cycle, an event, a timer and a task for each request: more than half of
-what a verification costs (docs/adr/0012-the-verify-lane.md). Where a request for the verify lane
+uvicorn makes a scope, a cycle, an event, a timer and a task for each request, which cost more than
+the verification itself (docs/adr/0012-the-verify-lane.md). Where a request for the verify lane
 has come whole, nothing odd is about it, and everything that it names is remembered, it is put
 into the open batch at once, and answered when that is committed. Everything else, every error
 among it, goes the ordinary way, from the start: nothing has happened by then.
@@ -123,7 +123,6 @@ class ExpressHttp(BoundedHttp):
             and not self.expect_100_continue
             and self._is_idle()
             and not self.flow.write_paused
-            and len(self.connections) < (self.limit_concurrency or len(self.connections) + 1)
         )
 
     def _is_idle(self) -> bool:

@@ -262,9 +262,11 @@ async def run(arguments: argparse.Namespace) -> None:
     try:
         await asyncio.gather(*following)
     finally:
-        for task in following:
-            task.cancel()
-        await asyncio.gather(*following, return_exceptions=True)
+        left = set(following)
+        while left:  # before Python 3.12 `asyncio.wait_for` may lose a cancellation
+            for task in left:
+                task.cancel()
+            _, left = await asyncio.wait(left, timeout=0.5)
         await connection.close()
 
 

@@ -31,6 +31,7 @@ from nats.micro.service import (
     control_subject,
 )
 
+from application.ending import ended
 from infra.nats.connection import NatsLink, SteadyClient
 
 MOST_IN_WORK = 2048
@@ -299,8 +300,7 @@ async def served(
     try:
         yield services
     finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await ended(running)
         await services.stop()
 
 

@@ -19,6 +19,7 @@ from nats.micro.service import ServiceInfo
 
 from api.nats.endpoint import KIB
 from api.nats.services import DESCRIPTION, ENDPOINTS, QUEUE, SERVICE, CommandServices
+from application.ending import ended
 from application.starting import prepare
 from house import House, opened
 from infra.embedded import RunningNats, RunningPostgres
@@ -96,8 +97,7 @@ async def serving(house: House, server: RunningNats) -> AsyncIterator[Services]:
     commands = CommandServices(house.ports, house.verifier)
     async with served(link, DESCRIBED, commands) as services:
         yield services
-    connecting.cancel()
-    await asyncio.gather(connecting, return_exceptions=True)
+    await ended(connecting)
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ import nats
 import psycopg
 import pytest
 
+from application.ending import ended
 from domain.accounts import PlanAssigned
 from domain.event import NewEvent
 from infra.embedded import RunningNats
@@ -82,9 +83,7 @@ async def appending(url: str) -> AsyncIterator[list[float]]:
     try:
         yield took
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await ended(task)
         await store.close()
 
 
@@ -442,9 +441,7 @@ async def test_two_publishers_of_one_log_publish_it_once(
     try:
         await whole(server.url, database_url)
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await ended(task)
 
 
 async def test_publisher_that_lost_its_hold_ends(database_url: str, server: RunningNats) -> None:

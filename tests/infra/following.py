@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 
+from application.ending import ended
 from domain.event import Event, Metadata, NewEvent, stored_name
 from domain.verification import VerificationsCounted
 from infra.event_mapper import EventMapper
@@ -97,9 +98,7 @@ async def kept(url: str, *jobs: Job) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+        await ended(*tasks)
 
 
 async def until(true: Callable[[], Any], seconds: float = 20.0) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 import psycopg
 
+from application.ending import ended
 from domain.event import Event, NewEvent
 from domain.verification import Code, VerificationsCounted
 from infra.event_mapper import EventMapper
@@ -92,9 +93,7 @@ async def following(
             while not await until():  # noqa: ASYNC110 - the snapshot tells nobody
                 await asyncio.sleep(0.05)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await ended(*tasks)
 
 
 def jobs_of(

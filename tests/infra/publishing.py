@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import nats
 import psycopg
 
+from application.ending import ended
 from domain.accounts import PlanAssigned
 from domain.event import Event, NewEvent
 from domain.verification import VerificationsCounted
@@ -131,9 +132,7 @@ async def publishing(url: str, job: PublisherJob) -> AsyncIterator[asyncio.Task[
     try:
         yield task
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await ended(task)
 
 
 async def until(true: Callable[[], Awaitable[object]], seconds: float = 20) -> None:

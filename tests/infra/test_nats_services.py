@@ -13,6 +13,7 @@ import pytest
 from nats.aio.client import Client
 from nats.micro.service import ServiceInfo, ServicePing, ServiceStats
 
+from application.ending import ended
 from infra.embedded import RunningNats
 from infra.nats.connection import NatsLink
 from infra.nats.services import Described, Services, served
@@ -71,8 +72,7 @@ async def linked(url: str) -> AsyncIterator[NatsLink]:
     try:
         yield link
     finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await ended(running)
 
 
 @asynccontextmanager
@@ -84,8 +84,7 @@ async def serving(url: str, echo: Echo, **bounds: int) -> AsyncIterator[Services
         try:
             yield services
         finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            await ended(running)
             await services.stop()
 
 
