@@ -45,3 +45,15 @@ invariants *ARGS: setup
 # Show that nothing is oversold: quotas, credits, holds, rotation; 64 clients, one of four serve processes killed at random
 exactness *ARGS: setup
     .venv/bin/python -m bench.exactness {{ARGS}}
+
+# Show what must hold (docs/security.md), and the test that shows each; `--run` runs those tests
+security *ARGS: setup
+    .venv/bin/python -m tests.security {{ARGS}}
+
+# Measure whether sign-in, reset and registration take the same time for whoever exists (row 3 of docs/security.md)
+security-timing *ARGS: setup
+    .venv/bin/python -m bench security-timing {{ARGS}}
+
+# Photograph the passkey test page in Chromium, for docs/accounts.md
+screenshots: setup
+    TOLLHOUSE_SCREENSHOTS=docs/images .venv/bin/python -m pytest -p no:cacheprovider tests/api/test_passkey_browser.py

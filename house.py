@@ -14,23 +14,38 @@ import structlog
 
 from application.credits import settle
 from application.deciding import FOLLOWED, new_id
+from application.ending import ended
 from application.key_rotation import rehash
 from application.ports import Policy, Ports
 from application.verification import Verifier
 from infra.digests import PepperedDigests
+from infra.erasure_ledger import FOLDER, FolderLedger
 from infra.event_mapper import EventMapper
 from infra.event_store import PostgresEventStore
 from infra.failpoints import failpoint
+from infra.mail.place import mail_from
+from infra.passkeys import WebAuthnPasskeys
+from infra.password_strength import product_words
 from infra.passwords import ArgonPasswords
 from infra.payments import providers
+from infra.postgres.account_pages import PostgresAccountPages
+from infra.postgres.challenges import PostgresBreached, PostgresChallenges
+from infra.postgres.closings import PostgresClosings
+from infra.postgres.factors import PostgresFactors
+from infra.postgres.log_pages import PostgresLogPages
 from infra.postgres.lookups import PostgresLookups
 from infra.postgres.migrate import log_id_of
 from infra.postgres.missing_keys import PostgresMissingKeys
 from infra.postgres.read_models import PostgresReadModels
+from infra.postgres.sessions import PostgresSessions
 from infra.postgres.states import load_states
+from infra.postgres.throttles import PostgresThrottles
 from infra.postgres.usage_log import PostgresUsageLog
+from infra.refresh_tokens import PepperedRefreshTokens
 from infra.settings import Settings
-from infra.tokens import SignedTokens, signing_keys
+from infra.signing_keys import Keyring, StoredSigningKeys, first_keys
+from infra.throttle_settings import throttle_policy
+from infra.tokens import SignedTokens
 from infra.vault import MasterKeyVault
 from projections.key_directory import KeyDirectory
 
@@ -58,6 +73,7 @@ async def opened(settings: Settings, url: str, *, verifying: bool) -> AsyncItera
         (settings.import_hmac_key or "").encode() or None,
     )
     issuer = settings.public_url or "http://localhost"
+    service_name = mail_from(settings.mail_from, settings.public_url).display_name
     store = PostgresEventStore(url, log_id, vault, EventMapper(), "decisions")
     lookups = PostgresLookups(url)
     most = settings.directory_max_keys
@@ -66,6 +82,10 @@ async def opened(settings: Settings, url: str, *, verifying: bool) -> AsyncItera
         PostgresMissingKeys(lookups) if most else None,
         most,
     )
+    directory.erased = vault.forget
+    directory.gate.keep_for(settings.access_token_ttl_seconds)
+    ring = Keyring(first_keys(url, vault), settings.access_token_ttl_seconds)
+    signing_keys = StoredSigningKeys(lookups, vault, ring, settings.signing_key_days)
     passwords = ArgonPasswords(
         settings.argon2_memory_kib,
         settings.argon2_time,
@@ -80,22 +100,47 @@ async def opened(settings: Settings, url: str, *, verifying: bool) -> AsyncItera
         store=store,
         lookups=lookups,
         read_models=PostgresReadModels(lookups),
+        log_pages=PostgresLogPages(lookups, vault),
+        account_pages=PostgresAccountPages(lookups),
         directory=directory,
         digests=digests,
         passwords=passwords,
         vault=vault,
-        tokens=SignedTokens(signing_keys(url, vault), issuer, issuer),
+        tokens=SignedTokens(ring, issuer, issuer),
+        sessions=PostgresSessions(lookups),
+        refresh_tokens=PepperedRefreshTokens(
+            settings.key_pepper, settings.key_pepper_previous or None
+        ),
+        gate=directory.gate,
+        signing_keys=signing_keys,
+        throttles=PostgresThrottles(lookups),
+        factors=PostgresFactors(lookups),
+        passkeys=WebAuthnPasskeys(
+            settings.public_url, service_name, settings.cors_origins
+        ),
+        closings=PostgresClosings(lookups),
+        ledger=FolderLedger(settings.erasure_ledger or settings.data_dir / FOLDER),
         policy=Policy(
+            close_grace_days=settings.close_grace_days,
             key_prefix=settings.key_prefix,
             access_token_ttl_seconds=settings.access_token_ttl_seconds,
             refresh_token_ttl_seconds=settings.refresh_token_ttl_seconds,
             require_verified_email=settings.require_verified_email,
             packages=settings.credit_packages,
             keys_per_hour=settings.keys_per_hour,
+            throttles=throttle_policy(settings),
+            totp_guesses_per_hour=settings.totp_guesses_per_hour,
+            service_name=service_name,
+            page_origins=settings.cors_origins,
+            password_min_length=settings.password_min_length,
+            password_min_score=settings.password_min_score,
+            product_words=product_words(settings.public_url),
         ),
         clock=clock,
         entropy=os.urandom,
         payments=providers(settings),
+        challenges=PostgresChallenges(lookups),
+        breached=PostgresBreached(lookups),
     )
     usage = PostgresUsageLog(url, failpoint(settings.failpoint, "usage.committed"))
     verifier = Verifier(
@@ -114,6 +159,9 @@ async def opened(settings: Settings, url: str, *, verifying: bool) -> AsyncItera
     directory.start_at(position)
     following = asyncio.create_task(directory.run(store.follow(position)))
     following.add_done_callback(_end_with)
+    rotating = asyncio.create_task(signing_keys.run(clock)) if verifying else None
+    if rotating is not None:
+        rotating.add_done_callback(_end_with)
     counting = asyncio.create_task(verifier.run()) if verifying else None
     if counting is not None:
         counting.add_done_callback(_end_with)
@@ -123,8 +171,7 @@ async def opened(settings: Settings, url: str, *, verifying: bool) -> AsyncItera
         if counting is not None:
             await verifier.close()
             await counting
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
+        await ended(*(each for each in (following, rotating) if each is not None))
         passwords.close()
         await usage.close()
         await lookups.close()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import socket
 
     from application.ports import Analytics, Found
+    from application.rewrapping import Rewrapped
     from house import House
     from infra.analytics.local import LocalLake
     from infra.followers import Log
@@ -78,9 +79,13 @@ async def prepare(
     """
     import secrets
 
+    from application.erasing import erase_again
     from application.starting import has_admin
     from application.starting import prepare as make
 
+    # An older copy of the database may have been restored: nobody comes back to life.
+    if again := await erase_again(house.ports):
+        say(f"erased again, as they were before this copy was restored: {len(again)} accounts")
     email, password, made_up = settings.admin_email, settings.admin_password, False
     if first and not (email and password) and not await has_admin(house.ports):
         email, password = email or "admin@tollhouse.localhost", secrets.token_urlsafe(18)
@@ -138,6 +143,8 @@ async def _serve(
     from api.http.express import ExpressHttp
     from api.http.probe import ProcessProbe
     from api.nats.services import DESCRIPTION, QUEUE, SERVICE, CommandServices
+    from application.ending import ended
+    from application.housekeeping import housekeeping
     from application.renewals import renewing
     from house import opened
     from infra.analytics.access import lake_access
@@ -145,6 +152,7 @@ async def _serve(
     from infra.http_server import http_server
     from infra.nats.connection import NatsLink
     from infra.nats.services import Described, served
+    from infra.postgres.outbox import mail_standing
     from infra.rate_limits import limits_per_address
 
     url = database_url(settings)
@@ -164,6 +172,7 @@ async def _serve(
                 link,
                 settings.directory_max_staleness_ms / 1000,
                 limits,
+                lambda: mail_standing(house.lookups),
             ),
             version=VERSION,
             environment=settings.environment,
@@ -171,6 +180,8 @@ async def _serve(
             analytics=SandboxedQueries(lake.snapshot, lake.root, s3=lake.s3),
             log_lane=settings.log_level == "debug",
             limits=limits,
+            ip_allow=settings.ip_allow,
+            cors_origins=settings.cors_origins,
         )
         # What was loaded stays: the collector need not walk a million keys again and again.
         gc.collect()
@@ -183,12 +194,15 @@ async def _serve(
         services = CommandServices(
             house.ports, house.verifier, log_lane=settings.log_level == "debug"
         )
-        async with served(link, described, services), renewing(house.ports):
+        async with (
+            served(link, described, services),
+            renewing(house.ports),
+            housekeeping(house.ports),
+        ):
             await http_server(app, ExpressHttp, settings.trusted_proxies).serve(sockets=[listener])
         if limits is not None:
             await limits.close()
-    connecting.cancel()
-    await asyncio.gather(connecting, return_exceptions=True)
+    await ended(connecting)
 
 
 def work(settings: Settings, only: Sequence[str] = ()) -> None:
@@ -225,13 +239,25 @@ class Wiring:
         return event_at(database_url(load_settings()), log, position)
 
     def rebuild(self, name: str, check: bool, progress: Callable[[int, int], None]) -> Rebuilt:
+        from infra.event_mapper import EventMapper
         from infra.followers.rebuild import rebuild
+        from infra.vault import MasterKeyVault
         from projections import READ_MODELS
 
         settings = load_settings()
         url = settings.admin_database_url or database_url(settings)
         model = next(each for each in READ_MODELS if each.name == name)
-        return asyncio.run(rebuild(url, model, check=check, progress=progress))
+        vault = MasterKeyVault(settings.master_key, settings.master_key_previous or None)
+        mapper = EventMapper(vault=vault)
+        return asyncio.run(rebuild(url, model, check=check, progress=progress, mapper=mapper))
+
+    def rewrap(self, progress: Callable[[str, int], None]) -> list[Rewrapped]:
+        from infra.rewrapping import rewrap
+        from infra.vault import MasterKeyVault
+
+        settings = load_settings()
+        vault = MasterKeyVault(settings.master_key, settings.master_key_previous or None)
+        return rewrap(database_url(settings), vault, progress)
 
     def migrate(self, say: Callable[[str], None]) -> None:
         settings = load_settings()

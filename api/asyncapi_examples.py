@@ -90,10 +90,10 @@ _AT_US = int(_AT.timestamp()) * 1_000_000
 
 _EVENTS: dict[str, tuple[Event, ...]] = {
     _ACCOUNT: (
-        AccountRegistered(account_id=_ACCOUNT, username="ada", kind="business"),
+        AccountRegistered(account_id=_ACCOUNT, kind="business"),
         EmailVerified(),
         EmailChanged(verified=True),
-        UsernameChanged(username="countess"),
+        UsernameChanged(username=None),
         ProfileChanged(changed=("name", "kind"), kind="personal"),
         NoteWritten(),
         PasswordSet(how="changed"),

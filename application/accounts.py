@@ -7,6 +7,7 @@ import msgspec
 from application.deciding import (
     ACCOUNT,
     Context,
+    Stream,
     change,
     commit,
     fresh,
@@ -14,32 +15,31 @@ from application.deciding import (
     new_id,
     retrying,
 )
-from application.errors import RegistrationUnavailable
+from application.password_rules import require_acceptable, require_length, words_of
 from application.ports import Ports
 from application.rows import ClaimRow, PasswordRow, Row
-from domain import accounts, plans
+from domain import accounts, plans, profiles
 from domain import claims as names
 from domain.accounts import Account, Profile
-from domain.errors import InvalidCommand, NotFound, NotPermitted, UnknownPlan
+from domain.errors import NotFound, NotPermitted, UnknownPlan
 from domain.event import Event
-
-MIN_PASSWORD_CHARACTERS = 10
-MAX_PASSWORD_CHARACTERS = 128
 
 
 class RegisterAccount(msgspec.Struct, frozen=True, kw_only=True):
     """The command behind POST /v1/auth/register, and behind accounts that staff make.
 
-    `roles` and `email_verified` are for the operator: no client can set them.
+    `roles`, `email_verified` and `external_id` are for the operator, staff and services: no
+    client can set them. Without a password only a code by mail, or a reset, opens the account.
     """
 
     email: str
-    password: str
+    password: str | None
     username: str | None = None
     profile: Profile = Profile()
     plan: str = plans.FREE
     roles: tuple[str, ...] = ()
     email_verified: bool = False
+    external_id: str | None = None
 
 
 class Registered(msgspec.Struct, frozen=True):
@@ -55,11 +55,11 @@ async def register(
 ) -> tuple[Registered, int]:
     """Make an account on a plan; answers it and the position. Its quota is the plan's.
 
-    Raises Taken for an address or username that somebody has, InvalidCommand, UnknownPlan;
-    RegistrationUnavailable where addresses must be proven and this one isn't.
+    Raises Taken for an address or username that somebody has, InvalidCommand, UnknownPlan.
+    Whether its address must be proven before is `application.registration`'s question.
     """
-    if ports.policy.require_verified_email and not command.email_verified:
-        raise RegistrationUnavailable
+    if command.password is not None:
+        await require_acceptable(ports, command.password, words_of_command(command))
     return await make_account(ports, context, command)
 
 
@@ -68,19 +68,28 @@ async def make_account(
     context: Context,
     command: RegisterAccount,
     claims: Sequence[tuple[str, str]] = (),
+    *,
+    hash: str | None = None,
+    rows: Sequence[Row] = (),
+    reason: str | None = None,
 ) -> tuple[Registered, int]:
-    """`register` without its policy; `claims` are further things that only it may hold."""
+    """`register` without a judgement of the password but its length. `claims` are further things
+    that only this account may hold; `hash` is of a password that was hashed already; `rows` are
+    committed with it."""
     address = names.email(command.email)
     username = None if command.username is None else names.username(command.username)
-    check_password(command.password)
+    if command.password is not None:
+        require_length(ports, command.password)
     plan = ports.directory.plan(command.plan)
     if plan is None:
         raise UnknownPlan(command.plan)
-    hash = await ports.passwords.hash(command.password)
 
     now = ports.clock()
     account_id = new_id(ports, "acct")
-    events = accounts.register(account_id, address, username, command.profile, plan.name)
+    profile = profiles.checked(command.profile)
+    events = accounts.register(
+        account_id, address, username, profile, plan.name, command.external_id
+    )
     if command.email_verified:
         events.append(accounts.EmailVerified())
     events += [accounts.RoleGranted(role=role) for role in command.roles]
@@ -88,41 +97,57 @@ async def make_account(
     claimed = [*claims, (names.EMAIL, address)]
     if username is not None:
         claimed.append((names.USERNAME, username))
-    rows: list[Row] = [
+    if command.password is not None:
+        hash = await ports.passwords.hash(command.password)
+    made: list[Row] = [
+        *rows,
         *(
             ClaimRow(kind, digest, account_id)
             for kind, text in claimed
             for digest in ports.digests.claims(kind, text)
         ),
         ports.vault.new_data_key(account_id),
-        PasswordRow(account_id, hash),
+        *([] if hash is None else [PasswordRow(account_id, hash)]),
     ]
-    result = Registered(registered.state, address, command.profile)
-    position = await commit(ports, context, now, [registered], rows, result=result)
+    result = Registered(registered.state, address, profile)
+    position = await commit(ports, context, now, [registered], made, result=result, reason=reason)
     return result, position
 
 
-def check_password(password: str) -> None:
-    """Its length only, in characters (NIST SP 800-63B-4, 3.1.1.2: any Unicode, no rules of
-    composition)."""
-    if not MIN_PASSWORD_CHARACTERS <= len(password) <= MAX_PASSWORD_CHARACTERS:
-        raise InvalidCommand(
-            "password", f"{MIN_PASSWORD_CHARACTERS} to {MAX_PASSWORD_CHARACTERS} characters"
-        )
+def words_of_command(command: RegisterAccount) -> tuple[str, ...]:
+    """What a guesser knows of who registers."""
+    return words_of(command.email, command.username, command.profile.name)
 
 
 async def profile(ports: Ports, account_id: str) -> Registered:
     """The account with what is personal, unsealed, for its owner. NotFound."""
+    return (await load_person(ports, account_id))[1]
+
+
+async def load_person(ports: Ports, account_id: str) -> tuple[Stream[Account], Registered]:
+    """The account's stream as it stands, with what is personal, unsealed. NotFound."""
     account: Account | None = None
-    first: accounts.AccountRegistered | None = None
+    email: str | None = None
+    said = Profile()
+    version = 0
     for recorded in await ports.store.read(account_id, personal=True):
+        if not isinstance(recorded.event, ACCOUNT.events):
+            break
         account = ACCOUNT.evolve(account, recorded.event, recorded.metadata.at)
-        if isinstance(recorded.event, accounts.AccountRegistered):
-            first = recorded.event
-    if account is None or first is None:
+        version = recorded.version
+        match recorded.event:
+            case accounts.AccountRegistered() as first:
+                email = first.email
+                given = {field: getattr(first, field) for field in Profile.__struct_fields__}
+                said = Profile(**given)
+            case accounts.EmailChanged() as changed:
+                email = changed.email
+            case accounts.ProfileChanged() as changed:
+                said = profiles.after(said, changed)
+    if account is None:
         raise NotFound("account", account_id)
-    given = {field: getattr(first, field) for field in Profile.__struct_fields__}
-    return Registered(account, first.email or "", Profile(**given))
+    stream = Stream(ACCOUNT, account_id, version, account)
+    return stream, Registered(account, email or "", said)
 
 
 async def find(ports: Ports, name: str) -> str:
@@ -157,8 +182,8 @@ async def _decide(
     decide: Callable[[Account], Sequence[Event]],
     reason: str | None,
 ) -> int:
-    if not context.principal.is_staff:
-        raise NotPermitted("staff")
+    if not context.principal.may("accounts.suspend"):
+        raise NotPermitted("accounts.suspend")
 
     async def attempt() -> int:
         stream = await load(ports, ACCOUNT, account_id)

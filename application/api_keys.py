@@ -27,6 +27,7 @@ from domain.allowances import Allowance, Quota
 from domain.api_keys import AmendApiKey, ApiKey, IssueApiKey
 from domain.errors import AccountNotActive, NotFound, NotPermitted, UnknownPlan
 from domain.plans import INTERNAL, Plan
+from domain.staff import Right
 
 _HOURLY = calendars.Calendar("hour")
 
@@ -38,18 +39,29 @@ class IssuedApiKey(msgspec.Struct, frozen=True):
     key: ApiKey
 
 
-def may_manage(principal: Principal, account_id: str | None, right: str = "keys.manage") -> bool:
-    """Whether the principal may act on keys of this account.
+def may_manage(
+    principal: Principal,
+    account_id: str | None,
+    permission: str = "keys.manage",
+    right: Right = "keys.manage",
+) -> bool:
+    """Whether the principal may act on keys of this account: staff by `right`, a service by
+    `permission`.
 
-    Raises NotPermitted for a service without the right, before anything is looked up.
+    Raises NotPermitted for a service without it, before anything is looked up; and for staff
+    who may see keys, but not do this.
     """
-    if principal.is_staff:
+    if principal.may(right):
         return True
     if principal.kind == "service":
-        if right not in principal.permissions:
-            raise NotPermitted(right)
+        if permission not in principal.permissions:
+            raise NotPermitted(permission)
         return True
-    return principal.kind == "account" and principal.account_id == account_id
+    if principal.kind == "account" and principal.account_id == account_id:
+        return True
+    if principal.may("keys.read"):
+        raise NotPermitted(right)
+    return False
 
 
 async def issue(
@@ -69,8 +81,8 @@ async def issue(
     principal = context.principal
     if not may_manage(principal, command.account_id, "keys.issue"):
         raise NotFound("account", command.account_id)
-    if command.kind == "service" and not principal.is_staff:
-        raise NotPermitted("staff")
+    if command.kind == "service" and not principal.may("keys.service"):
+        raise NotPermitted("keys.service")
     account, plan = await owner_of_new_keys(ports, command.account_id)
     allowed = plan.entitlements.keys
     permit_key_quota(ports, principal, account.id, quota)
@@ -102,7 +114,7 @@ async def issue(
 def _paced(ports: Ports, principal: Principal, account: Account, now: datetime) -> list[Row]:
     """The guard of how many keys the account is issued in an hour; staff are not slowed down."""
     most = ports.policy.keys_per_hour
-    if most == 0 or principal.is_staff or account.plan == INTERNAL:
+    if most == 0 or principal.may("keys.manage") or account.plan == INTERNAL:
         return []
     at = allowances.microseconds(now)
     window = calendars.window(_HOURLY, at)
@@ -142,8 +154,8 @@ async def amend(
     async def attempt() -> tuple[ApiKey, int]:
         stream = await load(ports, API_KEY, key_id)
         key = visible(context.principal, key_id, stream.state)
-        if key.kind == "service" and not context.principal.is_staff:
-            raise NotPermitted("staff")  # else it could give itself more permissions
+        if key.kind == "service" and not context.principal.may("keys.service"):
+            raise NotPermitted("keys.service")  # else it could give itself more permissions
         now = ports.clock()
         changes: list[Change[ApiKey] | Change[Allowance]] = []
         rows: list[Row] = []
@@ -183,23 +195,29 @@ async def revoke(ports: Ports, context: Context, key_id: str, reason: str | None
 
 async def get(ports: Ports, principal: Principal, key_id: str) -> ApiKey:
     """The key as it stands in the log. NotFound where it is somebody else's."""
-    return visible(principal, key_id, (await load(ports, API_KEY, key_id)).state)
+    key = (await load(ports, API_KEY, key_id)).state
+    return visible(principal, key_id, key, right="keys.read")
 
 
 async def list_keys(
     ports: Ports, principal: Principal, account_id: str, after: str | None, limit: int
 ) -> list[ApiKey]:
     """A page of an account's keys, oldest first. NotFound where it is somebody else's."""
-    if not may_manage(principal, account_id) or ports.directory.account(account_id) is None:
+    readable = may_manage(principal, account_id, right="keys.read")
+    if not readable or ports.directory.account(account_id) is None:
         raise NotFound("account", account_id)
     return await ports.lookups.keys_of(account_id, after, limit)
 
 
 def visible(
-    principal: Principal, key_id: str, key: ApiKey | None, right: str = "keys.manage"
+    principal: Principal,
+    key_id: str,
+    key: ApiKey | None,
+    permission: str = "keys.manage",
+    right: Right = "keys.manage",
 ) -> ApiKey:
     """The key, if the principal may know of it. A foreign one is not found (SECURITY 20)."""
     account_id = None if key is None else key.account_id
-    if not may_manage(principal, account_id, right) or key is None:
+    if not may_manage(principal, account_id, permission, right) or key is None:
         raise NotFound("key", key_id)
     return key

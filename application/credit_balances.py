@@ -73,7 +73,7 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True):
 def may_see(principal: Principal, account_id: str) -> None:
     """Credits are seen by their owner, by staff, and by services that may spend them. For
     others there is no such account: NotFound. NotPermitted for a service without the right."""
-    if principal.is_staff:
+    if principal.may("credits.read"):
         return
     if principal.kind == "service":
         if "credits.spend" not in principal.permissions:

@@ -93,7 +93,7 @@ class Withdrawn(msgspec.Struct, frozen=True, kw_only=True):
 def may_spend(principal: Principal) -> None:
     """Credits are granted, held and spent by staff and by services that have the right to.
     NotPermitted."""
-    if not principal.is_staff and _SPEND not in principal.permissions:
+    if not principal.may("credits.grant") and _SPEND not in principal.permissions:
         raise NotPermitted(_SPEND)
 
 

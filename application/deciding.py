@@ -84,11 +84,6 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
             return True
         return self.kind == "account" and right in staff.rights_of(self.roles)
 
-    @property
-    def is_staff(self) -> bool:
-        """May act on other people's accounts."""
-        return self.kind in ("operator", "system") or accounts.ADMIN in self.roles
-
 
 OPERATOR = Principal(kind="operator", id="operator")
 SYSTEM = Principal(kind="system", id="system")

@@ -18,12 +18,42 @@ class Unauthenticated(ApplicationError):
         self.reason = reason
 
 
+class RefreshRefused(ApplicationError):
+    """A refresh token that proves nothing, any more or at all. `reason` is for logs only."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class WrongCredentials(ApplicationError):
     """Sign-in failed. Which part was wrong is not said (ASVS V6.3.8)."""
 
 
-class RegistrationUnavailable(ApplicationError):
-    """Verified addresses are required and can't be proven here yet."""
+class WrongCode(ApplicationError):
+    """A code that was mailed is wrong, too old, used, or guessed at too often. Which is not said."""
+
+
+class MfaRequired(ApplicationError):
+    """What was presented is right, and a second factor is needed, too: one of `factors`. `wrong`
+    names the field of the one that was presented and isn't right."""
+
+    def __init__(self, factors: tuple[str, ...], wrong: str | None = None) -> None:
+        super().__init__(", ".join(factors))
+        self.factors = factors
+        self.wrong = wrong
+
+
+class FreshSignInRequired(ApplicationError):
+    """The caller signed in too long ago for this, or without the account's second factor."""
+
+
+class PasskeyNotAccepted(ApplicationError):
+    """What the browser answered does not register a passkey. `reason` is for logs."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class Overloaded(ApplicationError):
@@ -47,6 +77,33 @@ class TooManyKeys(ApplicationError):
         self.window_seconds = window_seconds
         self.more_in_seconds = more_in_seconds
         self.resets_at = resets_at
+
+
+class TooManyAttempts(ApplicationError):
+    """So many of `what` (a throttle's name) are allowed within the window, and there were. There
+    is one more in `more_in_seconds`."""
+
+    def __init__(self, what: str, limit: int, window_seconds: int, more_in_seconds: int) -> None:
+        super().__init__(f"{what}: {limit} in {window_seconds} seconds")
+        self.what = what
+        self.limit = limit
+        self.window_seconds = window_seconds
+        self.more_in_seconds = more_in_seconds
+
+
+ThrottledBy = Literal["network", "locked", "stuffing"]
+"""Too many failed sign-ins from this network, with this name, or anywhere at all."""
+
+
+class SignInsThrottled(ApplicationError):
+    """A password isn't judged now, for anybody who gives this name or comes from this network.
+    The answer is the same whether or not there is such an account."""
+
+    def __init__(self, by: ThrottledBy, limit: int, retry_after_seconds: int) -> None:
+        super().__init__(by)
+        self.by: ThrottledBy = by
+        self.limit = limit
+        self.retry_after_seconds = retry_after_seconds
 
 
 class StoreUnavailable(ApplicationError):

@@ -67,7 +67,7 @@ async def bring_in(
     wrong with any of them; then nothing was imported.
     """
     if not may_manage(context.principal, None, IMPORTING):
-        raise NotPermitted("staff")
+        raise NotPermitted(IMPORTING)
     if not 1 <= len(items) <= MAX_ITEMS:
         raise InvalidCommand("items", f"1 to {MAX_ITEMS}")
     faults = _Faults(len(items))
@@ -83,7 +83,7 @@ async def bring_in(
     for index, item in enumerate(items):
         if index % AT_ONCE == 0:
             await asyncio.sleep(0)  # verifications go first
-        if item.command.kind == "service" and not context.principal.is_staff:
+        if item.command.kind == "service" and not context.principal.may("keys.service"):
             faults.add(index, "kind", "service keys are imported by staff only")
         key_id = new_id(ports, "key")
         secret = Secret(digests.get(index, b""), ports.digests.pepper_id, item.hint)

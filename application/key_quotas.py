@@ -14,7 +14,7 @@ def permit_key_quota(
     EntitlementExceeded.
     """
     account = ports.directory.account(account_id)
-    if quota is not None and account is not None and not principal.is_staff:
+    if quota is not None and account is not None and not principal.may("limits.set"):
         plans.permit_key_quota(quota, shared_quota(ports, account_id), account.plan)
 
 

@@ -34,7 +34,11 @@ class RotatedApiKey(msgspec.Struct, frozen=True):
 
 
 async def rotate(
-    ports: Ports, context: Context, key_id: str, overlap_seconds: int = 0
+    ports: Ports,
+    context: Context,
+    key_id: str,
+    overlap_seconds: int = 0,
+    reason: str | None = None,
 ) -> tuple[RotatedApiKey, int]:
     """Give a key another secret; the present one works on for so long. Answers the key with its
     new secret, and the position.
@@ -46,8 +50,8 @@ async def rotate(
     async def attempt() -> tuple[RotatedApiKey, int]:
         stream = await load(ports, API_KEY, key_id)
         key = visible(context.principal, key_id, stream.state, ROTATING)
-        if key.kind == "service" and not context.principal.is_staff:
-            raise NotPermitted("staff")  # else a service could take another's rights
+        if key.kind == "service" and not context.principal.may("keys.service"):
+            raise NotPermitted("keys.service")  # else a service could take another's rights
         prefix = key_format.prefix_of(key.hint) or ports.policy.key_prefix
         entropy = ports.entropy(key_format.SECRET_BYTES)
         secret = key_format.compose(prefix, key.environment, entropy)
@@ -58,7 +62,10 @@ async def rotate(
         changed = change(stream, events, now, key.account_id)
         result = RotatedApiKey(secret, changed.state)
         rows = [KeyDigestRow(digest, key_id)]
-        return result, await commit(ports, context, now, [changed], rows, result=result)
+        position = await commit(
+            ports, context, now, [changed], rows, result=result, reason=reason
+        )
+        return result, position
 
     return await retrying(attempt)
 

@@ -34,6 +34,7 @@ from domain.errors import NotFound, NotPermitted, NotSelfService, Taken, Unknown
 from domain.event import Event
 from domain.plan_rules import ChangePlan, PublishPlan
 from domain.plans import Plan
+from domain.staff import Right
 
 When = Literal["now", "at_renewal"]
 
@@ -48,7 +49,7 @@ class OnPlan(msgspec.Struct, frozen=True):
 
 async def publish(ports: Ports, context: Context, command: PublishPlan) -> tuple[Plan, int]:
     """Make a plan; staff only. Raises Taken where there is one of this name, InvalidCommand."""
-    _staff_only(context)
+    _require(context, "plans.publish")
     event = plan_rules.publish(command)
     stream = await load(ports, PLAN, plans.stream(event.name))
     if stream.state is not None:
@@ -83,7 +84,7 @@ async def assign(
 
     Raises NotFound for the account, UnknownPlan, PlanNotOffered.
     """
-    _staff_only(context)
+    _require(context, "plan.assign")
     return await _put_on(ports, context, account_id, name, when, reason, by_owner=False)
 
 
@@ -103,7 +104,7 @@ async def cancel_change(
     """Leave the account on its plan: what was scheduled is off. Staff, and the owner. Answers
     the position; where nothing was scheduled, nothing changes."""
     principal = context.principal
-    if not principal.is_staff and (principal.kind, principal.account_id) != ("account", account_id):
+    if not principal.may("plan.assign") and (principal.kind, principal.account_id) != ("account", account_id):
         raise NotFound("account", account_id)
 
     async def attempt() -> int:
@@ -218,7 +219,7 @@ async def _decide(
     name: str,
     decide: Callable[[Plan], Sequence[Event]],
 ) -> tuple[Plan, int]:
-    _staff_only(context)
+    _require(context, "plans.publish")
     if not plan_rules.is_name(name):
         raise NotFound("plan", name)
 
@@ -237,6 +238,6 @@ async def _decide(
     return await retrying(attempt)
 
 
-def _staff_only(context: Context) -> None:
-    if not context.principal.is_staff:
-        raise NotPermitted("staff")
+def _require(context: Context, right: Right) -> None:
+    if not context.principal.may(right):
+        raise NotPermitted(right)

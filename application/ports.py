@@ -17,6 +17,15 @@ from application.analytics_ports import LakeTable as LakeTable
 from application.analytics_ports import SheetFormat as SheetFormat
 from application.analytics_ports import Trace as Trace
 from application.analytics_ports import UsageWanted as UsageWanted
+from application.challenge_ports import Breached as Breached
+from application.challenge_ports import Challenges as Challenges
+from application.challenge_ports import Strength as Strength
+from application.closing_ports import Closings as Closings
+from application.closing_ports import ErasureLedger as ErasureLedger
+from application.factor_ports import FactorStore as FactorStore
+from application.factor_ports import PasskeyCeremonies as PasskeyCeremonies
+from application.history_ports import EventFilter as EventFilter
+from application.history_ports import LogPages as LogPages
 from application.log_ports import AnswerExists as AnswerExists
 from application.log_ports import Appended as Appended
 from application.log_ports import Counted as Counted
@@ -44,6 +53,10 @@ from application.reading_ports import Lookups as Lookups
 from application.reading_ports import Moment as Moment
 from application.reading_ports import ReadModels as ReadModels
 from application.rows import DataKeyRow
+from application.session_ports import AccessGate, RefreshTokens, Sessions, SigningKeys
+from application.staff_ports import AccountPages as AccountPages
+from application.throttle_ports import ThrottlePolicy as ThrottlePolicy
+from application.throttle_ports import Throttles as Throttles
 from domain.accounts import Account
 from domain.allowances import Allowance
 from domain.api_keys import Algorithm, ApiKey
@@ -107,12 +120,17 @@ class Digests(Protocol):
         """What stands for this secret, had it been imported under one of these algorithms."""
         ...
 
-    def refresh_token(self, token: str) -> bytes: ...
-
     def claims(self, kind: str, text: str) -> list[bytes]:
         """The digests of a claim under every pepper in use: all are held, any finds it. So
         nobody takes an address twice while the pepper rotates, whichever process is asked."""
         ...
+
+
+class Strength(msgspec.Struct, frozen=True):
+    """How hard a password is to guess: `score` from 0 to 4, as zxcvbn has it, and why."""
+
+    score: int
+    warnings: tuple[str, ...] = ()
 
 
 class Passwords(Protocol):
@@ -124,11 +142,24 @@ class Passwords(Protocol):
         """Whether it is the password. None takes as long as a hash and is never right."""
         ...
 
+    def needs_rehash(self, hash: str) -> bool:
+        """Whether it was made elsewhere, or at another cost than is set now: then the sign-in
+        that it let in puts a new one in its place."""
+        ...
+
+    async def strength(self, password: str, words: Sequence[str]) -> Strength:
+        """How hard it is to guess for who knows these words."""
+        ...
+
 
 class Vault(Protocol):
     """Makes data keys; what they seal is the event store's business."""
 
     def new_data_key(self, account_id: str) -> DataKeyRow: ...
+
+    def forget(self, account_id: str) -> None:
+        """Hold this account's data key no more, and never again."""
+        ...
 
     def seal_secret(self, plain: bytes, bound_to: str) -> tuple[bytes, str]:
         """Seal a secret that is no account's under the master key; also says under which."""
@@ -140,7 +171,8 @@ class Vault(Protocol):
 
 
 class AccessClaims(msgspec.Struct, frozen=True):
-    """What an access token says (RFC 9068)."""
+    """What an access token says (RFC 9068). `auth_time` is when its session was signed in to;
+    `impersonator` who really acts (`act` of RFC 8693)."""
 
     sub: str
     sid: str
@@ -150,10 +182,18 @@ class AccessClaims(msgspec.Struct, frozen=True):
     roles: list[str]
     amr: list[str]
     epoch: int
+    auth_time: int = 0
+    impersonator: str | None = None
 
 
 class Tokens(Protocol):
     """Access tokens: EdDSA, one key id per signing key."""
+
+    @property
+    def issuer(self) -> str: ...
+
+    @property
+    def audience(self) -> str: ...
 
     def issue(self, claims: AccessClaims) -> str: ...
 
@@ -172,6 +212,19 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     packages: tuple[Package, ...] = SHIPPED
     keys_per_hour: int = 0
     """How many keys an account is issued in an hour; 0 for any number."""
+    close_grace_days: int = 30
+    """For how long a closed account can be restored at most."""
+    throttles: ThrottlePolicy = ThrottlePolicy()
+    service_name: str = "Tollhouse"
+    """What authenticator apps and passkeys call this service."""
+    totp_guesses_per_hour: int = 10
+    """How many wrong codes of its app an account takes in an hour; 0 for any number."""
+    page_origins: tuple[str, ...] = ()
+    """The other origins whose pages may act with a session's cookies, if they are of our site."""
+    password_min_length: int = 10
+    password_min_score: int = 3
+    product_words: tuple[str, ...] = ("tollhouse",)
+    """What no password may consist of: the names of the product and of where it runs."""
 
 
 class Ports(msgspec.Struct, frozen=True, kw_only=True):
@@ -180,12 +233,25 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     store: EventStore
     lookups: Lookups
     read_models: ReadModels
+    log_pages: LogPages
+    account_pages: AccountPages
     directory: Directory
     digests: Digests
     passwords: Passwords
     vault: Vault
     tokens: Tokens
+    throttles: Throttles
+    challenges: Challenges
+    breached: Breached
+    factors: FactorStore
+    passkeys: PasskeyCeremonies
+    closings: Closings
+    ledger: ErasureLedger
     policy: Policy
     clock: Callable[[], datetime]
     entropy: Callable[[int], bytes]
+    sessions: Sessions
+    refresh_tokens: RefreshTokens
+    gate: AccessGate
+    signing_keys: SigningKeys
     payments: dict[str, PaymentProvider] = {}

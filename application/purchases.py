@@ -101,7 +101,7 @@ async def get(ports: Ports, principal: Principal, purchase_id: str) -> Purchase:
     if is_id(PREFIX, purchase_id):
         purchase = (await load(ports, PURCHASE, purchase_id)).state
     own = purchase is not None and purchase.account_id == principal.account_id
-    if purchase is None or not (own or principal.is_staff):
+    if purchase is None or not (own or principal.may("credits.read")):
         raise NotFound("purchase", purchase_id)
     return purchase
 

@@ -49,7 +49,7 @@ def readable(ports: Ports, principal: Principal, account_id: str) -> Account:
     `quotas.read`. Raises NotFound, NotPermitted."""
     if principal.kind == "service" and "quotas.read" not in principal.permissions:
         raise NotPermitted("quotas.read")
-    may = principal.is_staff or principal.kind == "service"
+    may = principal.may("accounts.read") or principal.kind == "service"
     own = principal.kind == "account" and principal.account_id == account_id
     account = ports.directory.account(account_id) if may or own else None
     if account is None:

@@ -36,6 +36,7 @@ from domain.allowances import (
 from domain.api_keys import ApiKey
 from domain.errors import InvalidCommand, KeyRevoked, NotFound, NotPermitted
 from domain.ids import is_id
+from domain.staff import Right
 
 MAX_RESETS = 200
 
@@ -52,7 +53,7 @@ async def set_account_quota(
 ) -> int:
     """Give an account a quota beside its plan's, until it gets another plan; None: its plan's
     again. Staff only. Answers the position. Raises NotFound, InvalidCommand."""
-    _staff_only(context)
+    _require(context, "limits.set")
 
     async def attempt() -> int:
         if (await load(ports, ACCOUNT, account_id)).state is None:
@@ -78,8 +79,8 @@ async def set_key_quota(
     async def attempt() -> int:
         key = (await load(ports, API_KEY, key_id)).state
         key = api_keys.visible(context.principal, key_id, key)
-        if key.kind == "service" and not context.principal.is_staff:
-            raise NotPermitted("staff")
+        if key.kind == "service" and not context.principal.may("keys.service"):
+            raise NotPermitted("keys.service")
         if key.revoked_at is not None:
             raise KeyRevoked(key_id)
         permit_key_quota(ports, context.principal, key.account_id, quota)
@@ -97,7 +98,7 @@ async def reset(
 ) -> tuple[WasReset, int]:
     """Begin a window now for these accounts (what their keys share) and keys (their own), all or
     none. Staff only. Raises InvalidCommand for an id that is of neither."""
-    _staff_only(context)
+    _require(context, "limits.reset")
     owners = list(dict.fromkeys(owner_ids))
     if not 1 <= len(owners) <= MAX_RESETS:
         raise InvalidCommand("ids", f"1 to {MAX_RESETS}")
@@ -120,7 +121,7 @@ async def reset_everybody(ports: Ports, context: Context) -> tuple[WasReset, int
     It keeps no reason: people's words are sealed with the key of the account that they are about,
     and this is about none.
     """
-    _staff_only(context)
+    _require(context, "limits.reset_all")
 
     async def attempt() -> tuple[WasReset, int]:
         now = ports.clock()
@@ -155,6 +156,6 @@ async def _reset_one(ports: Ports, owner_id: str, param: str, now: datetime) -> 
     return change(stream, [event], now, account_id)
 
 
-def _staff_only(context: Context) -> None:
-    if not context.principal.is_staff:
-        raise NotPermitted("staff")
+def _require(context: Context, right: Right) -> None:
+    if not context.principal.may(right):
+        raise NotPermitted(right)

@@ -129,8 +129,8 @@ class KeyUses(msgspec.Struct, frozen=True):
 
 
 class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """An event as histories show it. `data` is what may be told of it; `reason` is personal,
-    and only there where it was asked for."""
+    """An event as its read model has it. `data` is what may be told of it to everybody;
+    `account_id` is whose it is."""
 
     position: int
     stream: str
@@ -140,7 +140,7 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
     actor: str
     request_id: str | None
     data: dict[str, Any]
-    reason: str | None = None
+    account_id: str | None = None
 
 
 CreditEntryKind = Literal[

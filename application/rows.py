@@ -20,6 +20,35 @@ class ClaimRow(Row, frozen=True):
     account_id: str
 
 
+class ClaimGoneRow(Row, frozen=True):
+    """Not a row but the end of one: the account gives this claim up (one row a pepper's digest)."""
+
+    kind: str
+    digest: bytes
+    account_id: str
+
+
+class ChallengeRow(Row, frozen=True):
+    """A code that was mailed (`application.challenges`). Written again, it changes nothing."""
+
+    challenge_id: str
+    purpose: str
+    address_digest: bytes
+    account_id: str | None
+    code_digest: bytes
+    guesses_left: int
+    sealed: bytes
+    master_key_id: str
+    made_at: datetime
+    expires_at: datetime
+
+
+class ChallengeSpentRow(Row, frozen=True):
+    """Not a row but a guard: the proof is spent by this commit; WrongCredentials if it was."""
+
+    challenge_id: str
+
+
 class StateRow(Row, frozen=True):
     """The state that the stream's events fold to: what a starting process loads."""
 
@@ -75,13 +104,40 @@ class PasswordRow(Row, frozen=True):
     hash: str
 
 
+class PasswordGoneRow(Row, frozen=True):
+    """Not a row but the end of one: the account has no password."""
+
+    account_id: str
+
+
 class SessionRow(Row, frozen=True):
-    """A sign-in and the digest of its current refresh token."""
+    """A sign-in and the digest of its current refresh token. Also a guard: the account's epoch
+    is still this one; raises `VersionConflict`."""
 
     session_id: str
     account_id: str
     refresh_digest: bytes
     expires_at: datetime
+    started_at: datetime
+    amr: list[str]
+    impersonator: str | None
+    epoch: int
+
+
+class SessionOverRow(Row, frozen=True):
+    """Not a row but the end of one: the session's refresh token works no more."""
+
+    session_id: str
+    ended_at: datetime
+
+
+class SessionsOverRow(Row, frozen=True):
+    """The end of all sessions of an account, `but` one, those that are just being started as
+    well: it takes the account's lock, and their SessionRow has looked under it, or will."""
+
+    account_id: str
+    but: str | None
+    ended_at: datetime
 
 
 class AnswerRow(Row, frozen=True):
@@ -132,6 +188,28 @@ class PlanChangeOverRow(Row, frozen=True):
     account_id: str
 
 
+class ClosingRow(Row, frozen=True):
+    """The account is closed, and erased at `final_at`; in the place of an earlier date."""
+
+    account_id: str
+    final_at: datetime
+
+
+class ClosingOverRow(Row, frozen=True):
+    """Not a row but the end of one: the account was restored, or will not be erased."""
+
+    account_id: str
+
+
+class ErasedRow(Row, frozen=True):
+    """The account is erased by the event of this version: all rows that are about the person go
+    with it, the data key first of all (`erase_account`, 0018_closing.sql)."""
+
+    account_id: str
+    version: int
+    erased_at: datetime
+
+
 class CreditCounterRow(Row, frozen=True):
     """What an account's verifications may spend until `changes_at`. The row is there, and
     locked; what was used stays."""
@@ -158,3 +236,107 @@ class CreditHoldOverRow(Row, frozen=True):
     hold_id: str
     status: str
     captured: int
+
+
+class KnownNetworkRow(Row, frozen=True):
+    """The account signed in from this network (a digest of both) and is known there until then."""
+
+    digest: bytes
+    account_id: str
+    known_until: datetime
+
+
+class SignInsClearedRow(Row, frozen=True):
+    """Not a row but the end of some: the account's failed sign-ins, and what they lock."""
+
+    account_id: str
+
+
+class LockToldRow(Row, frozen=True):
+    """Not a row but a mark: the account's history has this lock."""
+
+    subject: bytes
+
+
+class TotpRow(Row, frozen=True):
+    """The account's authenticator app, in the place of an earlier one; nothing is being enrolled
+    any more. `last_step` is the step that it was confirmed with."""
+
+    account_id: str
+    sealed: bytes
+    master_key_id: str
+    last_step: int
+
+
+class TotpGoneRow(Row, frozen=True):
+    """Not a row but the end of one: the account has no authenticator app."""
+
+    account_id: str
+
+
+class RecoveryCodesRow(Row, frozen=True):
+    """The digests of the account's recovery codes, in the place of all others; or of none."""
+
+    account_id: str
+    digests: list[bytes]
+
+
+class RecoveryCodeUsedRow(Row, frozen=True):
+    """Not a row but the end of one: this recovery code was used."""
+
+    account_id: str
+    digest: bytes
+
+
+class PasskeyRow(Row, frozen=True):
+    """A passkey that was just registered."""
+
+    passkey_id: str
+    account_id: str
+    credential_id: bytes
+    public_key: bytes
+    sign_count: int
+    transports: list[str]
+    backed_up: bool
+    made_at: datetime
+
+
+class PasskeyGoneRow(Row, frozen=True):
+    """Not a row but the end of one: the passkey signs nobody in any more."""
+
+    passkey_id: str
+
+
+class MailRow(Row, frozen=True):
+    """A mail to be sent (`application.mail.mail_row`), sealed. A second one of the same
+    `once_digest`, and the same one written again, change nothing."""
+
+    mail_id: str
+    account_id: str | None
+    address_digest: bytes
+    template: str
+    once_digest: bytes | None
+    sealed: bytes
+    master_key_id: str
+    created_at: datetime
+
+
+class MailForNobodyRow(Row, frozen=True):
+    """A mail that is never sent: what is written where nobody has the address, so that it is as
+    much work. The sender clears it away."""
+
+    mail_id: str
+    account_id: str | None
+    address_digest: bytes
+    template: str
+    once_digest: bytes | None
+    sealed: bytes
+    master_key_id: str
+    created_at: datetime
+
+
+class MailForgottenRow(Row, frozen=True):
+    """Not a row but the end of many: mail to this account and these addresses is forgotten."""
+
+    account_id: str
+    address_digests: list[bytes]

@@ -4,7 +4,7 @@ An account's shared quota is the one that staff set for it, else its plan's, by 
 changes in a plan holds for everybody who is on it. Test keys have counters of their own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from operator import is_
 from typing import Protocol
 
@@ -47,6 +47,17 @@ class Known(msgspec.Struct, frozen=True, gc=False):
     account: Account
     sources: tuple[object, ...]
     rules: KeyRules
+
+
+class Sources(Protocol):
+    """What rules are made of: the directory, or what it was at some position."""
+
+    def plan(self, name: str) -> Plan | None: ...
+
+    def allowances(self, owner_id: str) -> Sequence[Allowance]: ...
+
+    @property
+    def reset_at_us(self) -> int: ...
 
 
 class Changing(Directory, Protocol):
@@ -98,7 +109,7 @@ class RuleBook:
         return known
 
 
-def rules_of(directory: Directory, key: ApiKey, account: Account, plan: Plan) -> KeyRules:
+def rules_of(directory: Sources, key: ApiKey, account: Account, plan: Plan) -> KeyRules:
     """The rules that hold for this key. Rate limits first: who is too fast is told so."""
     # The plan of staff and services is without limits: its operations are priced, and cost nothing.
     pays = key.environment == "live" and plan.name != plans.INTERNAL
@@ -111,7 +122,7 @@ def rules_of(directory: Directory, key: ApiKey, account: Account, plan: Plan) ->
     )
 
 
-def key_rules(directory: Directory, key: ApiKey) -> tuple[Rule, ...]:
+def key_rules(directory: Sources, key: ApiKey) -> tuple[Rule, ...]:
     """The rules that a key has to itself: its rate limits, then its quota."""
     rates = tuple(
         rate_rule(
@@ -129,7 +140,7 @@ def key_rules(directory: Directory, key: ApiKey) -> tuple[Rule, ...]:
 
 
 def account_rules(
-    directory: Directory, account: Account, environment: Environment = "live"
+    directory: Sources, account: Account, environment: Environment = "live"
 ) -> tuple[Rule, ...]:
     """The rules that all keys of an account and environment share."""
     plan = directory.plan(account.plan)
@@ -168,7 +179,7 @@ def own_rule(allowance: Allowance, reset_at_us: int = 0) -> Rule | None:
 
 
 def shared_rule(
-    directory: Directory, account: Account, plan: Plan | None, environment: Environment
+    directory: Sources, account: Account, plan: Plan | None, environment: Environment
 ) -> Rule | None:
     """The account's quota: what staff set for it, else its plan's."""
     allowance = next(iter(directory.allowances(account.id)), None)

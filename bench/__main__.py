@@ -9,7 +9,20 @@ import msgspec
 import typer
 from rich.console import Console
 
-from bench import nats_verify, peers_measure, peers_report, report, scale, small, speed, streams
+from bench import accounts as listing
+from bench import (
+    logins,
+    logins_report,
+    nats_verify,
+    peers_measure,
+    peers_report,
+    report,
+    scale,
+    security_timing,
+    small,
+    speed,
+    streams,
+)
 from bench.exact import Exact, simultaneous
 from bench.ground import ROOT, end_by_signal, ground
 from bench.load import WrkMissing, require_wrk
@@ -194,6 +207,74 @@ def scale_command(
     report.show_scale(console, found)
     write(json, found)
     if not found.holds:
+        raise typer.Exit(1)
+
+
+@app.command("accounts")
+def accounts_command(
+    accounts: Annotated[int, typer.Option(min=1_000)] = 1_000_000,
+    requests: Annotated[int, typer.Option(min=10, help="For each case.")] = 200,
+    json: Json = None,
+) -> None:
+    """Pages of the list of accounts, at any depth and by every filter."""
+    try:
+        cores = spread_cores()
+        console.print(f"{described()}; {cores.sentence()}; {busy_share(2):.0%} busy before")
+        found = listing.measure(accounts, requests, cores, console.print)
+    except StartError as error:
+        console.print(str(error), style="red")
+        raise typer.Exit(1) from None
+    report.show_accounts(console, found)
+    write(json, found)
+    if not found.holds:
+        raise typer.Exit(1)
+
+
+@app.command("logins")
+def logins_command(
+    rounds: Annotated[int, typer.Option(min=1)] = 5,
+    seconds: Annotated[float, typer.Option(min=1, help="For each half of each round.")] = 5,
+    flood: Annotated[
+        bool, typer.Option(help="Also verify while 500 sign in at once; needs wrk.")
+    ] = True,
+    json: Json = None,
+) -> None:
+    """Sign-ins beside what the cores can hash, and verification beside 500 sign-ins at once."""
+    try:
+        if flood:
+            require_wrk()
+        cores = spread_cores()
+        console.print(f"{described()}; {busy_share(2):.0%} busy before")
+        with ground(cores.postgres | cores.server) as on:
+            people = asyncio.run(logins.seeded(on))
+            found = logins.measure(on, people, cores, rounds, seconds, console.print, flood=flood)
+    except (WrkMissing, StartError) as error:
+        console.print(str(error), style="red")
+        raise typer.Exit(1) from None
+    logins_report.show_logins(console, found)
+    write(json, found)
+    if not found.holds:
+        raise typer.Exit(1)
+
+
+@app.command("security-timing")
+def timing_command(
+    samples: Annotated[int, typer.Option(min=20, help="At each door, half of each kind.")] = 2_000,
+    json: Json = None,
+) -> None:
+    """Whether time tells who has an account: the AUC at each door that takes an address."""
+    try:
+        cores = spread_cores()
+        console.print(f"{described()}; {busy_share(2):.0%} busy before")
+        with ground(cores.postgres | cores.server) as on:
+            people = asyncio.run(logins.seeded(on, samples // 2 + security_timing.WARM_UP))
+            doors = security_timing.measure(on, people, cores, samples, console.print)
+    except StartError as error:
+        console.print(str(error), style="red")
+        raise typer.Exit(1) from None
+    logins_report.show_timing(console, doors)
+    write(json, security_timing.Timing(described(), doors))
+    if not all(door.holds for door in doors):
         raise typer.Exit(1)
 
 

@@ -54,6 +54,11 @@ def environment(data_dir: Path, **more: str) -> dict[str, str]:
         # Everybody here comes from one address.
         "TOLLHOUSE_RATE_LIMIT_PER_MINUTE": "0",
         "TOLLHOUSE_KEYS_PER_HOUR": "0",
+        "TOLLHOUSE_OTP_PER_HOUR": "0",
+        "TOLLHOUSE_OTP_PER_HOUR_ADDRESS": "0",
+        "TOLLHOUSE_FAILED_LOGINS_PER_HOUR": "0",
+        "TOLLHOUSE_GLOBAL_FAILED_LOGINS_PER_HOUR": "0",
+        "TOLLHOUSE_LOCKOUT_AFTER": "0",
     }
     # Where it is set, each start compiles all of our files again; nobody's servers run like that.
     mine.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from urllib.parse import urlsplit
@@ -20,6 +20,7 @@ CONNECTIONS = 32
 PAUSE_SECONDS = 1.0  # of a client that was answered, before it signs in again
 ROUNDS = 3
 SETTLE_SECONDS = 1.0
+NOBODIES = [(f"nobody{n}@bench.example", "a wrong one, long") for n in range(CLIENTS)]
 
 
 class Flood(msgspec.Struct, frozen=True):
@@ -38,9 +39,17 @@ class Flood(msgspec.Struct, frozen=True):
 
 
 def measure(
-    on: Ground, keys: Path, cores: Cores, seconds: float, say: Callable[[str], None]
+    on: Ground,
+    keys: Path,
+    cores: Cores,
+    seconds: float,
+    say: Callable[[str], None],
+    people: Sequence[tuple[str, str]] = NOBODIES,
 ) -> Flood:
-    """Idle and flooded in turns. The server may use all cores, as it may outside benchmarks."""
+    """Idle and flooded in turns; `people` are the addresses and passwords of the crowd.
+
+    The server may use all cores, as it may outside benchmarks.
+    """
     idle, flooded, calm, rough = [], [], [], []
     logins: Counter[str] = Counter()
     everywhere = cores.server | cores.postgres | cores.load
@@ -52,7 +61,7 @@ def measure(
         for number in range(ROUNDS):
             say(f"flood: round {number + 1} of {ROUNDS}")
             alone = load(url, keys, SERVICE_KEY, CONNECTIONS, seconds, cores.load)
-            found, answered = asyncio.run(_flooded(server.url, keys, cores, seconds))
+            found, answered = asyncio.run(_flooded(server.url, keys, cores, seconds, people))
             idle.append(alone.p99_us / 1000)
             calm.append(alone.per_second)
             flooded.append(found.p99_us / 1000)
@@ -62,10 +71,10 @@ def measure(
 
 
 async def _flooded(
-    url: str, keys: Path, cores: Cores, seconds: float
+    url: str, keys: Path, cores: Cores, seconds: float, people: Sequence[tuple[str, str]]
 ) -> tuple[Measured, Counter[str]]:
     answered: Counter[str] = Counter()
-    crowd = [asyncio.create_task(_sign_in(url, number, answered)) for number in range(CLIENTS)]
+    crowd = [asyncio.create_task(_sign_in(url, *each, answered)) for each in people]
     try:
         await asyncio.sleep(SETTLE_SECONDS)
         measured = await asyncio.to_thread(
@@ -78,10 +87,10 @@ async def _flooded(
     return measured, answered
 
 
-async def _sign_in(url: str, number: int, answered: Counter[str]) -> None:
-    """One person who doesn't know the password, on a new connection each time."""
+async def _sign_in(url: str, email: str, password: str, answered: Counter[str]) -> None:
+    """One person who signs in again and again, on a new connection each time."""
     parts = urlsplit(url)
-    body = json.dumps({"email": f"nobody{number}@bench.example", "password": "a wrong one, long"})
+    body = json.dumps({"email": email, "password": password})
     head = (
         "POST /v1/auth/login HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"

@@ -3,6 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
+from bench.accounts import MOST_MS, Listed
 from bench.exact import AT_ONCE, LEFT, TIMES, Exact
 from bench.scale import MOST_BYTES, Scale
 from bench.scale import MOST_SECONDS as SOON_SECONDS
@@ -80,6 +81,23 @@ def show_small(console: Console, found: Small) -> None:
         f"ready again on existing data: {_times(found.again_seconds)}"
         f" (aim: below {MOST_SECONDS}: {_word(found.again < MOST_SECONDS)})"
     )
+
+
+def show_accounts(console: Console, found: Listed) -> None:
+    """Pages of the list of accounts."""
+    console.print(f"{found.accounts:,} accounts; aim: p99 below {MOST_MS:.0f} ms at any depth")
+    table = Table("pages", "requests", "items", "p50 ms", "p99 ms", "slowest ms", "aim")
+    for each in found.pages:
+        table.add_row(
+            each.case,
+            f"{each.requests:,}",
+            f"{each.items:,}",
+            f"{each.p50_ms:.1f}",
+            f"{each.p99_ms:.1f}",
+            f"{each.slowest_ms:.1f}",
+            _word(each.p99_ms < MOST_MS),
+        )
+    console.print(table)
 
 
 def show_scale(console: Console, found: Scale) -> None:

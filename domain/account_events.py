@@ -3,25 +3,25 @@
 from datetime import datetime
 from typing import Literal
 
-from domain.event import Event, PersonalText
+from domain.event import Event, PersonalText, PublicName
 
 Kind = Literal["personal", "business"]
 ActorType = Literal["user", "creator"]
 Factor = Literal["totp", "recovery_codes", "passkey"]
 
 
-class AccountRegistered(Event, frozen=True, tag="account.registered.v1"):
+class AccountRegistered(Event, frozen=True, tag="account.registered.v2"):
     """An account exists. Its address is a claim of its own; here it is only history.
 
-    `external_id` is what somebody else calls it: made by staff or a service, who hold the key
-    to whom it means.
+    `external_id` is what somebody else calls it. It and the username are sealed, since v2: after
+    an erasure the log says neither.
     """
 
     account_id: str
-    username: str | None = None
+    username: PublicName = None
     kind: Kind = "personal"
     actor_type: ActorType = "user"
-    external_id: str | None = None
+    external_id: PublicName = None
     email: PersonalText = None
     name: PersonalText = None
     phone: PersonalText = None
@@ -45,7 +45,7 @@ class EmailChanged(Event, frozen=True, tag="account.email_changed.v1"):
 class UsernameChanged(Event, frozen=True, tag="account.username_changed.v1"):
     """The account is called this from now on; None gave the name up."""
 
-    username: str | None
+    username: PublicName
 
 
 class ProfileChanged(Event, frozen=True, tag="account.profile_changed.v1"):

@@ -37,6 +37,8 @@ from domain.account_events import TotpRemoved as TotpRemoved
 from domain.account_events import UsernameChanged as UsernameChanged
 from domain.errors import InvalidCommand
 from domain.event import Event
+from domain.profiles import Profile as Profile
+from domain.profiles import checked
 from domain.staff import ADMIN as ADMIN
 from domain.staff import LEVELS
 
@@ -79,43 +81,22 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return self.totp or self.passkeys > 0
 
 
-class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a person says of themselves at registration. All of it personal but the kinds."""
-
-    name: str | None = None
-    phone: str | None = None
-    about: str | None = None
-    hobbies: str | None = None
-    avatar_url: str | None = None
-    wallet_address: str | None = None
-    kind: Kind = "personal"
-    actor_type: ActorType = "user"
-
-
-_LONGEST = {
-    "name": 200,
-    "phone": 40,
-    "about": 2_000,
-    "hobbies": 1_000,
-    "avatar_url": 2_000,
-    "wallet_address": 100,
-}
-
-
 def register(
-    account_id: str, email: str, username: str | None, profile: Profile, plan: str
+    account_id: str,
+    email: str,
+    username: str | None,
+    profile: Profile,
+    plan: str,
+    external_id: str | None = None,
 ) -> list[Event]:
-    """The facts of a new account on this plan. InvalidCommand names a field too long."""
-    for field, longest in _LONGEST.items():
-        text: str | None = getattr(profile, field)
-        if text is not None and len(text) > longest:
-            raise InvalidCommand(field, f"at most {longest} characters")
+    """The facts of a new account on this plan. InvalidCommand names a field of the profile."""
     return [
         AccountRegistered(
             account_id=account_id,
             email=email,
             username=username,
-            **msgspec.structs.asdict(profile),
+            external_id=external_id,
+            **msgspec.structs.asdict(checked(profile)),
         ),
         PlanAssigned(plan=plan),
     ]

@@ -39,6 +39,14 @@ class NotPermitted(DomainError):
         self.right = right
 
 
+class OnOneself(DomainError):
+    """What staff do to accounts, nobody of them does to their own."""
+
+    def __init__(self, account_id: str) -> None:
+        super().__init__(account_id)
+        self.account_id = account_id
+
+
 class Taken(DomainError):
     """Somebody else holds this email address, username or key digest."""
 
@@ -54,6 +62,39 @@ class AccountNotActive(DomainError):
         super().__init__(f"{account_id} is {status}")
         self.account_id = account_id
         self.status = status
+
+
+class AccountIsStaff(DomainError):
+    """Staff can't be closed or erased: they are dismissed first."""
+
+    def __init__(self, account_id: str) -> None:
+        super().__init__(account_id)
+        self.account_id = account_id
+
+
+class NotClosed(DomainError):
+    """Only a closed account can be restored, and only for a while (`too_late`)."""
+
+    def __init__(self, account_id: str, too_late: bool = False) -> None:
+        super().__init__(account_id)
+        self.account_id = account_id
+        self.too_late = too_late
+
+
+class NoSecondFactor(DomainError):
+    """The account has no second factor, so codes to recover one mean nothing."""
+
+    def __init__(self, account_id: str) -> None:
+        super().__init__(account_id)
+        self.account_id = account_id
+
+
+class TooManyPasskeys(DomainError):
+    """The account has as many passkeys as it may have."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(str(limit))
+        self.limit = limit
 
 
 class EntitlementExceeded(DomainError):

@@ -15,10 +15,15 @@ import msgspec
 PERSONAL = msgspec.Meta(extra={"personal": True})
 """Marks a field that is sealed per account from the first event."""
 
+NAME = msgspec.Meta(extra={"personal": True, "name": True})
+"""Marks what somebody is publicly called: sealed like what is personal, so that erasing the person
+leaves no name in the log; but whoever folds states is given it, as states show it."""
+
 INTERNAL = msgspec.Meta(extra={"internal": True})
 """Marks a field that never leaves the log: of use to this server only."""
 
 PersonalText = Annotated[str | None, PERSONAL]
+PublicName = Annotated[str | None, NAME]
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
@@ -87,6 +92,11 @@ def stored_name(event_type: type[Event]) -> str:
 def personal_fields(struct_type: type[msgspec.Struct]) -> tuple[str, ...]:
     """The names of the fields that are declared personal on this class."""
     return _marked(struct_type, "personal")
+
+
+def name_fields(struct_type: type[msgspec.Struct]) -> tuple[str, ...]:
+    """The names of the fields that hold what somebody is publicly called."""
+    return _marked(struct_type, "name")
 
 
 def disclosed(event: Event) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from domain.credit_events import CreditEvent
 from domain.event import Event, stored_name
 from domain.plans import PlanEvent
 from domain.purchases import PurchaseEvent
+from domain.retired_events import AccountRegisteredV1, account_registered_v2
 from domain.sessions import SessionEvent
 from domain.verification import UsageEvent
 
@@ -72,6 +73,6 @@ CURRENT: tuple[type[Event], ...] = (
     UsageEvent,
 )
 
-RETIRED: dict[type[Event], Upcaster] = {}
+RETIRED: dict[type[Event], Upcaster] = {AccountRegisteredV1: account_registered_v2}
 
 CATALOGUE = Catalogue(CURRENT, RETIRED)

@@ -13,7 +13,6 @@ from infra.vault import key_id
 
 _KEY = b"tollhouse-key"
 _CLAIM = b"tollhouse-claim"
-_REFRESH = b"tollhouse-fresh"
 _IMPORT = b"tollhouse-import"
 
 
@@ -83,10 +82,6 @@ class PepperedDigests:
                 hash = hasher(data)
                 digests += [_of_foreign(pepper, algorithm, hash) for pepper in self._peppers]
         return digests
-
-    def refresh_token(self, token: str) -> bytes:
-        """The digest of a refresh token."""
-        return blake2b(token.encode(), digest_size=32, key=self._pepper, person=_REFRESH).digest()
 
     def claims(self, kind: str, text: str) -> list[bytes]:
         """The digests of what is claimed, under every pepper in use; the kinds never collide."""

@@ -12,9 +12,17 @@ from typing import Any
 import msgspec
 
 from application.errors import StreamUnreadable
-from domain.event import Event, Metadata, NewEvent, Recorded, personal_fields, stored_name
+from domain.event import (
+    Event,
+    Metadata,
+    NewEvent,
+    Recorded,
+    name_fields,
+    personal_fields,
+    stored_name,
+)
 from domain.events import CATALOGUE, Catalogue
-from infra.vault import seal, unseal
+from infra.vault import MasterKeyVault, seal, unseal
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -39,15 +47,35 @@ _STORED = msgspec.json.Decoder(_Stored)
 _SEALED = msgspec.json.Decoder(_Sealed)
 
 
-class EventMapper:
-    """Knows every event class there is, and which of their fields are sealed."""
+class MissingDataKey(ValueError):
+    """What is personal has to be sealed, and the account has no key (any more)."""
 
-    def __init__(self, catalogue: Catalogue = CATALOGUE) -> None:
+
+class EventMapper:
+    """Knows every event class there is, and which of their fields are sealed.
+
+    `naming` are the stored names of events that say what somebody is publicly called. Whoever
+    follows a log and folds states reads those names, with the `vault`; without one, they don't.
+    """
+
+    def __init__(
+        self, catalogue: Catalogue = CATALOGUE, vault: MasterKeyVault | None = None
+    ) -> None:
         self._catalogue = catalogue
+        self.vault = vault
+        self.naming = frozenset(
+            name
+            for name in catalogue.names()
+            if (each := catalogue.type_of(name)) is not None and name_fields(each)
+        )
         self._metadata = msgspec.json.Decoder(Metadata)
         self._personal_metadata = personal_fields(Metadata)
         self._decoders: dict[str, msgspec.json.Decoder[Event]] = {}
         self._personal: dict[type[Event], tuple[str, ...]] = {}
+
+    def with_vault(self, vault: MasterKeyVault) -> "EventMapper":
+        """The same mapper, for who follows a log and folds states."""
+        return EventMapper(self._catalogue, vault)
 
     def encode(
         self,
@@ -56,7 +84,7 @@ class EventMapper:
         data_key: bytes | None,
         nonce: bytes | None = None,
     ) -> tuple[str, bytes]:
-        """The stored name and bytes. ValueError for personal fields without a data key."""
+        """The stored name and bytes. MissingDataKey for personal fields without one."""
         personal = self._personal_fields(type(new.event))
         hidden = _Sealed(
             event=_present(new.event, personal),
@@ -67,7 +95,8 @@ class EventMapper:
             document["account"] = new.account_id
         if hidden.event or hidden.metadata:
             if data_key is None:
-                raise ValueError(f"{type(new.event).__name__} has personal fields and no data key")
+                kind = type(new.event).__name__
+                raise MissingDataKey(f"{kind} has personal fields and no data key")
             document["event"] = _without(new.event, personal)
             document["metadata"] = _without(metadata, self._personal_metadata)
             blob = seal(data_key, _ENCODER.encode(hidden), _place(new), nonce)
@@ -82,10 +111,15 @@ class EventMapper:
         name: str,
         state: bytes,
         data_key_of: Callable[[str], bytes | None] | None = None,
+        *,
+        names_only: bool = False,
     ) -> Recorded:
         """The event in today's version. Personal fields only with `data_key_of`, and only
-        while that account's key exists. Raises CannotDecode, never anything else."""
+        while that account's key exists; `names_only`: of those, what somebody is publicly
+        called. Raises CannotDecode, never anything else."""
         decoder = self._decoder(name)
+        if names_only and name not in self.naming:
+            data_key_of = None
         try:
             stored = _STORED.decode(state)
             event = decoder.decode(stored.event)
@@ -95,6 +129,8 @@ class EventMapper:
                 if data_key is not None:
                     place = f"{stored.account}|{stream}|{version}"
                     hidden = _SEALED.decode(unseal(data_key, b64decode(stored.sealed), place))
+                    if names_only:
+                        hidden = _Sealed(event=_named(type(event), hidden.event))
                     event = msgspec.structs.replace(event, **hidden.event)
                     metadata = msgspec.structs.replace(metadata, **hidden.metadata)
             event = self._catalogue.lift(event)
@@ -131,6 +167,10 @@ def _present(struct: msgspec.Struct, fields: tuple[str, ...]) -> dict[str, Any]:
 
 def _without(struct: msgspec.Struct, fields: tuple[str, ...]) -> msgspec.Struct:
     return msgspec.structs.replace(struct, **dict.fromkeys(fields)) if fields else struct
+
+
+def _named(event_type: type[Event], hidden: dict[str, Any]) -> dict[str, Any]:
+    return {field: hidden[field] for field in name_fields(event_type) if field in hidden}
 
 
 def _place(new: NewEvent) -> str:

@@ -16,12 +16,17 @@ import psycopg
 from eventsourcing.persistence import IntegrityError, PersistenceError, StoredEvent
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
 
-from application.errors import StoreUnavailable, TooManyKeys, VersionConflict
+from application.errors import (
+    StoreUnavailable,
+    TooManyKeys,
+    VersionConflict,
+    WrongCredentials,
+)
 from application.ports import AnswerExists, Appended, CounterLock, Decide, Followed
 from application.rows import ClaimRow, DataKeyRow, EntitlementRow, KeyIssuedRow, Row
-from domain.errors import EntitlementExceeded, Taken
+from domain.errors import AccountNotActive, EntitlementExceeded, Taken
 from domain.event import Metadata, NewEvent, Recorded
-from infra.event_mapper import EventMapper
+from infra.event_mapper import EventMapper, MissingDataKey
 from infra.locked_append import Decision
 from infra.postgres.connection import SCHEMA, hang_up, parameters
 from infra.postgres.following import follow
@@ -78,6 +83,7 @@ class PostgresEventStore:
         self._log_id = log_id
         self._vault = vault
         self._mapper = mapper
+        self._naming = mapper.with_vault(vault)
         self._table = log
         self._datastore = _datastore(url)
         self._recorder: RowsRecorder | None = None
@@ -114,7 +120,7 @@ class PostgresEventStore:
 
     def follow(self, after: int) -> AsyncIterator[Followed]:
         """Everything after this position, in order, for ever; over restarts of Postgres."""
-        return follow(self._url, self._table, self._mapper, after)
+        return follow(self._url, self._table, self._naming, after)
 
     async def _in_thread(self, call: Callable[..., T], *arguments: Any) -> T:
         # The library waits for ever on a server that is silent. Nothing takes this long unless
@@ -153,9 +159,16 @@ class PostgresEventStore:
 
     def _read(self, stream: str, personal: bool) -> list[Recorded]:
         rows = self._persistently(lambda recorder: _select_events(recorder, stream))
-        keys = self._data_key if personal else None
         return [
-            self._mapper.decode(0, stream, row.originator_version, row.topic, row.state, keys)
+            self._mapper.decode(
+                0,
+                stream,
+                row.originator_version,
+                row.topic,
+                row.state,
+                self._data_key,
+                names_only=not personal,
+            )
             for row in rows
         ]
 
@@ -164,7 +177,12 @@ class PostgresEventStore:
         stored = []
         for new in events:
             data_key = self._data_key(new.account_id, made) if new.account_id else None
-            name, state = self._mapper.encode(new, metadata, data_key)
+            try:
+                name, state = self._mapper.encode(new, metadata, data_key)
+            except MissingDataKey:
+                if new.account_id is None:
+                    raise
+                raise AccountNotActive(new.account_id, "erased") from None
             stored.append(StoredEvent(new.stream, new.version, name, state))
 
         def insert(recorder: RowsRecorder) -> int:
@@ -236,11 +254,15 @@ class PostgresEventStore:
     def _refusal(self, cause: psycopg.Error, rows: Sequence[Row]) -> Exception:
         if cause.sqlstate == "TH002":
             return AnswerExists()
+        if cause.sqlstate == "THCHL":
+            return WrongCredentials()
         if cause.sqlstate == "TH003":
             guard = next(row for row in rows if isinstance(row, EntitlementRow))
             return EntitlementExceeded(guard.entitlement, guard.limit, guard.plan)
         if cause.sqlstate == "TH004":
             return _too_many(next(row for row in rows if isinstance(row, KeyIssuedRow)))
+        if cause.sqlstate == "TH013":
+            return VersionConflict("the account's epoch has risen")
         conflict = _CONFLICTS.get(cause.diag.constraint_name or "")
         if conflict == "answer":
             return AnswerExists()

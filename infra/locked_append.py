@@ -17,9 +17,10 @@ from eventsourcing.persistence import StoredEvent
 from application.ports import CounterLock, Decide, Decided, Locked
 from application.rows import Row
 from domain.allowances import instant
+from domain.errors import AccountNotActive
 from domain.event import Metadata
 from domain.verification import Counter
-from infra.event_mapper import EventMapper
+from infra.event_mapper import EventMapper, MissingDataKey
 from infra.postgres.many_rows import statements
 
 T = TypeVar("T")
@@ -91,7 +92,12 @@ class Decision(Generic[T]):
         metadata = msgspec.structs.replace(self._metadata, at=now)
         for new in self.decided.events:
             data_key = self._data_keys(new.account_id) if new.account_id else None
-            name, state = self._mapper.encode(new, metadata, data_key)
+            try:
+                name, state = self._mapper.encode(new, metadata, data_key)
+            except MissingDataKey:
+                if new.account_id is None:
+                    raise
+                raise AccountNotActive(new.account_id, "erased") from None
             stored_events.append(StoredEvent(new.stream, new.version, name, state))
         self.stored = stored_events
         for sql, values in statements(self.decided.rows):

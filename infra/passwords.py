@@ -8,7 +8,7 @@ until it is done, whether or not anybody still waits for it.
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
@@ -17,8 +17,11 @@ from typing import TypeVar
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from application.challenge_ports import Strength
 from application.errors import Overloaded
+from infra import foreign_hashes
 from infra.embedded.child import die_with_parent
+from infra.password_strength import strength
 
 T = TypeVar("T")
 
@@ -49,6 +52,18 @@ class ArgonPasswords:
             await self._work(_verify, self._cost, self._decoy, password)
             return False
         return await self._work(_verify, self._cost, hash, password)
+
+    async def strength(self, password: str, words: Sequence[str]) -> Strength:
+        """How hard it is to guess for who knows these words; judged where hashing is done, since
+        a password can be made to take a third of a second."""
+        return await self._work(strength, password, words)
+
+    def needs_rehash(self, hash: str) -> bool:
+        """Whether it was made elsewhere, or at another cost than is set now."""
+        memory_kib, time_cost, parallelism = self._cost
+        return not hash.startswith(
+            f"$argon2id$v=19$m={memory_kib},t={time_cost},p={parallelism}$"
+        )
 
     def close(self) -> None:
         """End the workers."""
@@ -110,6 +125,8 @@ def _hash(cost: tuple[int, int, int], password: str) -> str:
 
 
 def _verify(cost: tuple[int, int, int], hash: str, password: str) -> bool:
+    if not hash.startswith("$argon2id$"):
+        return foreign_hashes.verify(hash, password)  # imported, and not signed in with yet
     try:
         return _hasher(cost).verify(hash, password.encode("utf-8", "surrogatepass"))
     except (VerificationError, InvalidHashError):

@@ -50,9 +50,16 @@ class PopoEventStore:
 
     async def read(self, stream: str, *, personal: bool = False) -> list[Recorded]:
         """The stream's events, oldest first."""
-        keys = self._vault.known if personal else None
         return [
-            self._mapper.decode(0, stream, row.originator_version, row.topic, row.state, keys)
+            self._mapper.decode(
+                0,
+                stream,
+                row.originator_version,
+                row.topic,
+                row.state,
+                self._vault.known,
+                names_only=not personal,
+            )
             for row in self._recorder.select_events(stream)
         ]
 
@@ -119,7 +126,9 @@ class PopoEventStore:
         self, position: int, stream: str, version: int, row: StoredEvent
     ) -> Recorded | Unreadable:
         try:
-            return self._mapper.decode(position, stream, version, row.topic, row.state)
+            return self._mapper.decode(
+                position, stream, version, row.topic, row.state, self._vault.known, names_only=True
+            )
         except CannotDecode as error:
             return Unreadable(position, stream, version, row.topic, str(error))
 

@@ -20,19 +20,20 @@ from domain.purchases import Package
 from infra import package_list, secret_rules
 from infra.dotenv import read_dotenv
 from infra.embedded.place import kept_secret
+from infra.mail.place import mail_from, mail_place
 from infra.secret_rules import SettingsError as SettingsError
 
 PREFIX = "TOLLHOUSE_"
 
 # Fixed names whose features come later: an operator may set them today without being refused.
 LATER = (
-    *("ARCHIVE_URL", "MAIL_URL", "LOG_DIR"),
-    *("CORS_ORIGINS", "IP_ALLOW"),
+    *("ARCHIVE_URL", "LOG_DIR"),
 )
-# An access control that is set and does nothing would fail open.
-NOT_YET = ("IP_ALLOW",)
 
 Flag = Annotated[bool, Meta(description="true or false")]
+Throttle = Annotated[
+    int, Meta(ge=0, le=1_000_000, description="a number from 0 (no limit) to 1000000")
+]
 Port = Annotated[int, Meta(ge=0, le=65535, description="a port from 0 to 65535 (0: a free one)")]
 Positive = Annotated[int, Meta(ge=1, le=2**31 - 1, description="a whole number above 0")]
 Text = Annotated[str, Meta(min_length=1, description="some text")]
@@ -65,6 +66,14 @@ LakeUrl = Annotated[
         pattern="^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?|[^:]+)$",
         description="a folder, or an address such as s3://bucket/prefix, whose bucket has a name "
         "of 3 to 63 characters",
+    ),
+]
+MailUrl = Annotated[
+    str,
+    Meta(
+        pattern="^(file:|smtps?://[^/])",
+        description="file:///FOLDER, or an address such as smtp://user:password@host:587",
+        extra={"secret": True},
     ),
 ]
 RateLimitStorage = Annotated[
@@ -109,6 +118,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     lake_url: LakeUrl | None = None
     s3_endpoint_url: PublicUrl | None = None
     s3_region: Text | None = None
+    mail_url: MailUrl | None = None
+    mail_from: Text | None = None
+    mail_give_up_days: Annotated[int, Meta(ge=1, le=30, description="days, from 1 to 30")] = 3
     retention_usage_stream_days: Annotated[
         int, Meta(ge=1, le=3650, description="days, from 1 to 3650")
     ] = 7
@@ -130,18 +142,41 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(ge=0, le=1_000_000, description="a number from 0 (no limit) to 1000000")
     ] = 60
     rate_limit_storage: RateLimitStorage = "memory"
-    keys_per_hour: Annotated[
-        int, Meta(ge=0, le=1_000_000, description="a number from 0 (no limit) to 1000000")
-    ] = 10
+    keys_per_hour: Throttle = 10
+    otp_per_hour: Throttle = 5
+    otp_per_hour_address: Throttle = 20
+    failed_logins_per_hour: Throttle = 10
+    global_failed_logins_per_hour: Throttle = 1000
+    second_factors_per_hour: Throttle = 10
+    totp_guesses_per_hour: Throttle = 10
+    lockout_after: Throttle = 5
+    lockout_seconds: Positive = 60
+    lockout_max_seconds: Positive = 3600
+    lockout_forget_seconds: Positive = 86_400
+    known_network_days: Annotated[
+        int, Meta(ge=1, le=3650, description="days, from 1 to 3650")
+    ] = 30
+    ip_allow: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
+    close_grace_days: Annotated[int, Meta(ge=0, le=365, description="days, from 0 to 365")] = 30
+    erasure_ledger: Path | None = None
+    """The folder of the erasure ledger, where it isn't DATA_DIR/erasures."""
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         Meta(description="debug, info, warning or error"),
     ] = "info"
     log_format: Annotated[Literal["console", "json"], Meta(description="console or json")] = "json"
     require_verified_email: Flag = True
+    password_min_length: Annotated[
+        int, Meta(ge=8, le=64, description="characters, from 8 to 64")
+    ] = 10
+    password_min_score: Annotated[int, Meta(ge=0, le=4, description="a score from 0 to 4")] = 3
     key_prefix: Prefix = "th"
     access_token_ttl_seconds: Positive = 900
     refresh_token_ttl_seconds: Positive = 604800
+    signing_key_days: Annotated[
+        int, Meta(ge=2, le=3650, description="days, from 2 to 3650")
+    ] = 90
     argon2_memory_kib: Annotated[
         int, Meta(ge=7168, le=4194304, description="KiB, from 7168 (OWASP's least) to 4194304")
     ] = 19456
@@ -182,12 +217,6 @@ def load(environ: Mapping[str, str], dotenv: Path | None) -> Settings:
         for name, hint in _HINTS.items()
         if (raw := _lookup(name, environ, from_file))
     }
-    for name in NOT_YET:
-        if _lookup(name, environ, from_file):
-            raise SettingsError(
-                f"{PREFIX}{name} is not built yet and would let everybody in: remove it, and"
-                " limit the addresses in front of the server."
-            )
     easy = given.get("environment", "development") in ("development", "test")
     defaults = {"require_verified_email": not easy, "log_format": "console" if easy else "json"}
     settings = Settings(**{**defaults, **given})
@@ -241,7 +270,7 @@ def _lookup(name: str, environ: Mapping[str, str], from_file: Mapping[str, str])
 
 def _parse(name: str, hint: Any, raw: str) -> object:
     variable = PREFIX + name.upper()
-    if hint is Path:
+    if hint is Path or hint == Path | None:
         return Path(raw)
     if hint == Key:
         return secret_rules.decode(name.upper(), raw)
@@ -249,6 +278,10 @@ def _parse(name: str, hint: Any, raw: str) -> object:
         return package_list.parse(variable, raw)
     if name == "trusted_proxies":
         return secret_rules.networks(variable, raw)
+    if name == "ip_allow":
+        return secret_rules.exact_networks(variable, raw)
+    if name == "cors_origins":
+        return secret_rules.origins(variable, raw)
     try:
         return msgspec.convert(raw, hint, strict=False)
     except msgspec.ValidationError:
@@ -272,6 +305,8 @@ def _check_together(settings: Settings) -> None:
             "TOLLHOUSE_STRIPE_WEBHOOK_SECRET_PREVIOUS is set without"
             " TOLLHOUSE_STRIPE_WEBHOOK_SECRET."
         )
+    mail_place(settings.mail_url, settings.data_dir)
+    mail_from(settings.mail_from, settings.public_url)
     if settings.admin_password and not settings.admin_email:
         raise SettingsError("TOLLHOUSE_ADMIN_PASSWORD is set without TOLLHOUSE_ADMIN_EMAIL.")
     if settings.admin_email:
@@ -279,8 +314,9 @@ def _check_together(settings: Settings) -> None:
             claims.email(settings.admin_email)
         except InvalidCommand:
             raise SettingsError("TOLLHOUSE_ADMIN_EMAIL is not an email address.") from None
-    if settings.admin_password and not 10 <= len(settings.admin_password) <= 128:
-        raise SettingsError("TOLLHOUSE_ADMIN_PASSWORD must have 10 to 128 characters.")
+    least = settings.password_min_length
+    if settings.admin_password and not least <= len(settings.admin_password) <= 128:
+        raise SettingsError(f"TOLLHOUSE_ADMIN_PASSWORD must have {least} to 128 characters.")
     if settings.service_key and not _presentable(settings.service_key):
         raise SettingsError(
             "TOLLHOUSE_SERVICE_KEY can't be presented as a key: printable ASCII of at most"

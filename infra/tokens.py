@@ -1,94 +1,168 @@
 """Access tokens: JWTs (RFC 7519, 9068) signed with Ed25519 (RFC 8037), one algorithm per key.
 
-The algorithm comes from the key, never from the token (RFC 8725, 3.1); headers that point
-to other keys (`jku`, `x5u`, `jwk`) are not looked at.
+The algorithm comes from the key, never from the token (RFC 8725, 3.1); headers that point to
+other keys (`jku`, `x5u`, `jwk`) are not looked at, and what a token declares critical is not
+understood (RFC 7515, 4.1.11). A token has one spelling: base64 that decodes to the same bytes
+in another way is refused.
 """
 
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
-import jwt
-import psycopg
+import msgspec
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from application.errors import Unauthenticated
 from application.ports import AccessClaims
-from infra.postgres.connection import conninfo
-from infra.vault import MasterKeyVault, key_id
+from application.tokens import LEEWAY_SECONDS
+from infra.signing_keys import Keyring, SigningKey
 
 ALGORITHM = "EdDSA"
 TYPE = "at+jwt"
-LEEWAY_SECONDS = 5
-_REQUIRED = ["iss", "aud", "sub", "sid", "jti", "iat", "exp", "epoch"]
+CLIENT_ID = "tollhouse"
+"""There are no OAuth clients here; RFC 9068 wants one named in every token all the same."""
+MOST_CHARACTERS = 8_192
+
+_SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{86}")
+_ALWAYS = datetime(2000, 1, 1, tzinfo=UTC)
+_Instant = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
+_Name = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class _Header(msgspec.Struct, frozen=True):
+    alg: str
+    typ: str
+    kid: str
+    crit: Any = msgspec.UNSET
+
+
+class _Actor(msgspec.Struct, frozen=True):
+    sub: _Name
+
+
+class _Payload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Everything that is in our tokens; other claims are passed over."""
+
+    iss: str
+    aud: str | list[str]
+    client_id: str = ""
+    sub: _Name
+    sid: _Name
+    jti: _Name
+    iat: _Instant
+    exp: _Instant
+    nbf: _Instant | None = None
+    roles: list[str]
+    amr: list[str]
+    epoch: _Instant
+    auth_time: _Instant = 0
+    act: _Actor | None = None
 
 
 class SignedTokens:
-    """Implements application.ports.Tokens. `keys` are by key id, the newest last signs."""
+    """Implements application.ports.Tokens. `keys` is a ring, or keys by id that always sign, the
+    last of them."""
 
-    def __init__(self, keys: Mapping[str, Ed25519PrivateKey], issuer: str, audience: str) -> None:
+    def __init__(
+        self, keys: Keyring | Mapping[str, Ed25519PrivateKey], issuer: str, audience: str
+    ) -> None:
         self._issuer = issuer
         self._audience = audience
-        self._public = {kid: key.public_key() for kid, key in keys.items()}
-        self._kid, self._private = list(keys.items())[-1]
+        self._ring = keys if isinstance(keys, Keyring) else _ring_of(keys)
+
+    @property
+    def issuer(self) -> str:
+        """`iss` of every token: the address of this server."""
+        return self._issuer
+
+    @property
+    def audience(self) -> str:
+        """`aud` of every token."""
+        return self._audience
 
     def issue(self, claims: AccessClaims) -> str:
-        """A signed token that says so."""
-        payload = {
-            "iss": self._issuer,
-            "aud": self._audience,
-            **{field: getattr(claims, field) for field in claims.__struct_fields__},
-        }
-        headers = {"kid": self._kid, "typ": TYPE}
-        return jwt.encode(payload, self._private, algorithm=ALGORITHM, headers=headers)
+        """A signed token that says so, by the key that signs when it is issued."""
+        key = self._ring.signing(datetime.fromtimestamp(claims.iat, UTC))
+        payload = _Payload(
+            iss=self._issuer,
+            aud=self._audience,
+            client_id=CLIENT_ID,
+            sub=claims.sub,
+            sid=claims.sid,
+            jti=claims.jti,
+            iat=claims.iat,
+            exp=claims.exp,
+            roles=claims.roles,
+            amr=claims.amr,
+            epoch=claims.epoch,
+            auth_time=claims.auth_time,
+            act=_Actor(claims.impersonator) if claims.impersonator else None,
+        )
+        header = _Header(alg=ALGORITHM, typ=TYPE, kid=key.kid)
+        signed = f"{_base64(msgspec.json.encode(header))}.{_base64(msgspec.json.encode(payload))}"
+        return f"{signed}.{_base64(key.private.sign(signed.encode()))}"
 
     def check(self, token: str, now: datetime) -> AccessClaims:
         """The claims of a token that is ours, unexpired and an access token."""
+        payload = self._verified(token, now)
+        audiences = [payload.aud] if isinstance(payload.aud, str) else payload.aud
+        if payload.iss != self._issuer or self._audience not in audiences:
+            raise Unauthenticated("token from or for somebody else")
+        at = now.timestamp()
+        if at >= payload.exp + LEEWAY_SECONDS:
+            raise Unauthenticated("token expired")
+        if at < max(payload.iat, payload.nbf or 0) - LEEWAY_SECONDS:
+            raise Unauthenticated("token from the future")
+        return AccessClaims(
+            sub=payload.sub,
+            sid=payload.sid,
+            jti=payload.jti,
+            iat=payload.iat,
+            exp=payload.exp,
+            roles=payload.roles,
+            amr=payload.amr,
+            epoch=payload.epoch,
+            auth_time=payload.auth_time,
+            impersonator=payload.act.sub if payload.act else None,
+        )
+
+    def _verified(self, token: str, now: datetime) -> _Payload:
+        """What a token says that one of our keys has signed."""
+        if len(token) > MOST_CHARACTERS or _SHAPE.fullmatch(token) is None:
+            raise Unauthenticated("not a token")
+        signed, _, signature = token.rpartition(".")
+        head, _, body = signed.partition(".")
         try:
-            header = jwt.get_unverified_header(token)
-            public = self._public.get(header.get("kid", ""))
+            header = msgspec.json.decode(_bytes(head), type=_Header)
+            if header.alg != ALGORITHM or header.crit is not msgspec.UNSET:
+                raise Unauthenticated("token of another algorithm")
+            if header.typ.lower().removeprefix("application/") != TYPE:
+                raise Unauthenticated("not an access token")
+            public = self._ring.accepted(header.kid, now)
             if public is None:
                 raise Unauthenticated("token signed by an unknown key")
-            if str(header.get("typ", "")).lower() != TYPE:
-                raise Unauthenticated("not an access token")
-            payload: dict[str, Any] = jwt.decode(
-                token,
-                public,
-                algorithms=[ALGORITHM],
-                issuer=self._issuer,
-                audience=self._audience,
-                options={"require": _REQUIRED, "verify_exp": False, "verify_iat": False},
-            )
-            claims = AccessClaims(
-                **{field: payload[field] for field in AccessClaims.__struct_fields__}
-            )
-            at = now.timestamp()
-            if not claims.iat - LEEWAY_SECONDS <= at <= claims.exp + LEEWAY_SECONDS:
-                raise Unauthenticated("token expired or from the future")
-        except (jwt.PyJWTError, KeyError, ValueError, TypeError) as error:
+            public.verify(_bytes(signature), signed.encode())
+            return msgspec.json.decode(_bytes(body), type=_Payload)
+        except (ValueError, InvalidSignature) as error:
             raise Unauthenticated(f"token refused: {type(error).__name__}") from error
-        return claims
 
 
-def signing_keys(url: str, vault: MasterKeyVault) -> dict[str, Ed25519PrivateKey]:
-    """The signing keys, oldest first; the first one is made by whoever asks first."""
-    with psycopg.connect(conninfo(url)) as connection:
-        connection.execute("SELECT pg_advisory_xact_lock(hashtext('tollhouse signing keys'))")
-        rows = connection.execute(
-            "SELECT key_id, sealed, master_key_id FROM signing_keys ORDER BY made_at"
-        ).fetchall()
-        if not rows:
-            secret = Ed25519PrivateKey.generate().private_bytes_raw()
-            kid = key_id(secret)
-            sealed, master_key_id = vault.seal_secret(secret, f"signing-key:{kid}")
-            connection.execute(
-                "INSERT INTO signing_keys (key_id, sealed, master_key_id) VALUES (%s, %s, %s)",
-                (kid, sealed, master_key_id),
-            )
-            rows = [(kid, sealed, master_key_id)]
-    return {
-        kid: Ed25519PrivateKey.from_private_bytes(
-            vault.open_secret(bytes(sealed), master_key_id, f"signing-key:{kid}")
-        )
-        for kid, sealed, master_key_id in rows
-    }
+def _ring_of(keys: Mapping[str, Ed25519PrivateKey]) -> Keyring:
+    ring = [SigningKey(kid, key, key.public_key(), _ALWAYS) for kid, key in keys.items()]
+    return Keyring([*ring[:-1], ring[-1]._replace(signs_from=_ALWAYS.replace(year=2001))], 1e9)
+
+
+def _bytes(text: str) -> bytes:
+    """What this base64 stands for. ValueError where it is not its one spelling."""
+    data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    if _base64(data) != text:
+        raise ValueError("another spelling")
+    return data
+
+
+def _base64(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()

@@ -53,6 +53,7 @@ class MasterKeyVault:
         self._masters = {key_id(each): each for each in (previous, master_key) if each}
         self._entropy = entropy
         self._open: dict[str, bytes] = {}
+        self._gone: set[str] = set()
 
     def new_data_key(self, account_id: str) -> DataKeyRow:
         """A data key for this account, to be committed with its first event."""
@@ -62,15 +63,28 @@ class MasterKeyVault:
         return DataKeyRow(account_id, wrapped, self._current)
 
     def unwrap(self, row: DataKeyRow) -> bytes:
-        """The data key of a stored row; Unsealable under a master key we don't have."""
-        master = self._masters.get(row.master_key_id)
-        if master is None:
-            raise Unsealable(f"data key of {row.account_id}: master key {row.master_key_id}")
-        data_key = unseal(master, row.wrapped, f"data-key:{row.account_id}")
+        """The data key of a stored row, held open from now on; raises as `opened`."""
+        data_key = self.opened(row)
         self._keep(row.account_id, data_key)
         return data_key
 
+    def opened(self, row: DataKeyRow) -> bytes:
+        """The data key of a stored row, and nobody keeps it; Unsealable under a master key we
+        don't have."""
+        master = self._masters.get(row.master_key_id)
+        if master is None:
+            raise Unsealable(f"data key of {row.account_id}: master key {row.master_key_id}")
+        return unseal(master, row.wrapped, f"data-key:{row.account_id}")
+
+    def forget(self, account_id: str) -> None:
+        """Hold this account's data key no more, and never again: it was destroyed, and whoever
+        read its row a moment before must not bring it back."""
+        self._gone.add(account_id)
+        self._open.pop(account_id, None)
+
     def _keep(self, account_id: str, data_key: bytes) -> None:
+        if account_id in self._gone:
+            return
         if len(self._open) >= 10_000:
             self._open.clear()  # a bound, not a policy: the next reads fill it again
         self._open[account_id] = data_key

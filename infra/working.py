@@ -1,4 +1,5 @@
-"""The `work` process: every follower there is, each kept running while this process holds it."""
+"""The `work` process: every follower there is, each kept running while this process holds it,
+and the sender of mail."""
 
 import asyncio
 import contextlib
@@ -15,13 +16,16 @@ from infra.failpoints import failpoint
 from infra.followers import Hold, Job, Log, keep, taken
 from infra.followers.read_models import ReadModelJob
 from infra.lake import Lake, LakeJob, lake_place
+from infra.mail.sending import send_mail
 from infra.nats.publisher import PublisherJob
 from infra.postgres.migrate import log_id_of
 from infra.settings import Settings
+from infra.vault import MasterKeyVault
 from projections import READ_MODELS
 
 log = structlog.get_logger()
 
+MAIL = "mail"
 DAY_SECONDS = 86_400.0
 GRACE_SECONDS = 5.0
 
@@ -32,16 +36,20 @@ async def work(settings: Settings, url: str, nats_url: str, only: Sequence[str] 
     Raises StartError for a name that is none, MigrationError for a database of another version.
     """
     jobs = {job.name: job for job in jobs_of(settings, url, nats_url, log_id_of(url))}
-    if unknown := set(only) - jobs.keys():
-        raise StartError(f"{unknown.pop()} is no follower; there are {', '.join(jobs)}.")
-    mapper = EventMapper()
+    if unknown := set(only) - {*jobs, MAIL}:
+        raise StartError(f"{unknown.pop()} is no follower; there are {', '.join(jobs)}, {MAIL}.")
+    vault = MasterKeyVault(settings.master_key, settings.master_key_previous or None)
+    mapper = EventMapper(vault=vault)
 
     def take(name: str, log: Log) -> contextlib.AbstractAsyncContextManager[Hold]:
         return taken(url, name, log, mapper)
 
-    names = list(only) or list(jobs)
+    names = list(only) or [*jobs, MAIL]
     log.info("work follows", followers=", ".join(names), unless="another process holds them")
-    running = asyncio.gather(*(keep(jobs[name], take) for name in names))
+    running = asyncio.gather(
+        *(keep(jobs[name], take) for name in names if name != MAIL),
+        *([send_mail(settings, url)] if MAIL in names else []),
+    )
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
 

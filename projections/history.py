@@ -6,6 +6,7 @@ it there. So erasing a person needs no change here.
 
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import msgspec
@@ -14,9 +15,13 @@ import psycopg
 from domain.event import Recorded, disclosed, stored_name
 
 _COPY = b"""
-COPY history (position, stream, version, noun, type, at, account_id, actor, request_id, cause, data)
+COPY history (position, stream, version, noun, type, at, account_id, actor, request_id, cause, data,
+    latest, straggler)
 FROM STDIN
 """
+_LATEST = b"SELECT max(latest) FROM history"
+_LATE = timedelta(seconds=10)
+_NEVER = datetime.min.replace(tzinfo=UTC)
 _ENCODER = msgspec.json.Encoder()
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _PLAIN = re.compile(r"[^\\\t\n\r]*").fullmatch
@@ -32,13 +37,22 @@ class History:
     gather_seconds = 0.0
 
     async def apply(self, connection: psycopg.AsyncConnection, events: Sequence[Recorded]) -> None:
-        """Append them by COPY: the fastest way, and there is nothing to merge with."""
-        block = "".join(map(_line, events))
+        """Append them by COPY: the fastest way, and there is nothing to merge with.
+
+        `latest` is the highest instant of the log up to an event: it only rises, and so tells
+        where in the log a stretch of time is (infra/postgres/log_pages.py).
+        """
+        row = await (await connection.execute(_LATEST)).fetchone()
+        latest = (row and row[0]) or _NEVER
+        lines = []
+        for event in events:
+            latest = max(latest, event.metadata.at)
+            lines.append(_line(event, latest))
         async with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
-            await copy.write(block)
+            await copy.write("".join(lines))
 
 
-def _line(event: Recorded) -> str:
+def _line(event: Recorded, latest: datetime) -> str:
     """A row in COPY's text format. Names of events need no escaping."""
     metadata = event.metadata
     name = stored_name(type(event.event))
@@ -54,6 +68,8 @@ def _line(event: Recorded) -> str:
         _text(metadata.request_id),
         _text(metadata.cause),
         _text(_ENCODER.encode(disclosed(event.event)).decode()),
+        latest.isoformat(),
+        "t" if metadata.at < latest - _LATE else "f",
     )
     return "\t".join(fields) + "\n"
 

@@ -19,11 +19,13 @@ from typing import Any
 import msgspec
 import structlog
 
-from domain.accounts import Account
+from domain.accounts import Account, AccountErased
 from domain.allowances import EVERYBODY, Allowance, GlobalReset
 from domain.api_keys import ApiKey
 from domain.event import Event, Recorded, Unreadable, stored_name
 from domain.plans import Plan
+from domain.sessions import SessionEnded
+from projections.access_gate import AccessGate
 from projections.held_states import HeldKeys, HeldRules, held_accounts
 from projections.packed_states import Page
 from projections.packing import algorithms_of, pack
@@ -34,7 +36,7 @@ log = structlog.get_logger()
 MAX_WAITERS = 1_000
 """Who comes on top is told at once that the position is not reached: anybody may ask."""
 
-_CONSUMED = ("account.", "api_key.", "plan.", "allowance.")
+_CONSUMED = ("account.", "api_key.", "plan.", "allowance.", "session.")
 
 
 class KeyDirectory:
@@ -43,7 +45,8 @@ class KeyDirectory:
     `nouns` maps an event class to its `evolve`. Everything here runs on the event loop's
     thread; a step of the log is applied whole before anything else is looked up. `changes` rises
     with everything that may change an answer. `missing` and `max_keys`: hold so many keys, those
-    used lately, and read the others from there.
+    used lately, and read the others from there. `erased` is called with each account that the log
+    says was erased, as soon as it says so.
     """
 
     def __init__(
@@ -67,6 +70,8 @@ class KeyDirectory:
         self._position = 0
         self.confirmed_at = 0.0
         self.changes = 0
+        self.gate = AccessGate()
+        self.erased: Callable[[str], None] = lambda account_id: None
 
     @property
     def partial(self) -> bool:
@@ -132,6 +137,7 @@ class KeyDirectory:
             problem=unreadable.problem,
         )
         self._closed.add(unreadable.stream)
+        self.gate.distrust(unreadable.stream)
         if unreadable.name.startswith("allowance.") and unreadable.account_id is not None:
             self._closed.add(unreadable.account_id)
 
@@ -230,6 +236,7 @@ class KeyDirectory:
                     self._held.keep(state, pack(state))
             case Account():
                 self._accounts.keep(state, pack(state))
+                self.gate.keep(state.id, state.epoch, state.status)
             case Plan():
                 self._plans[state.name] = state
             case Allowance() if self._recent is not None and not _is_shared(state):
@@ -273,6 +280,10 @@ class KeyDirectory:
             self._algorithms |= frozenset(algorithms)
 
     def _fold(self, recorded: Recorded) -> None:
+        if isinstance(recorded.event, AccountErased):
+            self.erased(recorded.stream)  # first of all: whatever is wrong with the stream
+        if isinstance(recorded.event, SessionEnded):
+            self.gate.end(recorded.stream, recorded.metadata.at)
         evolve = self._nouns.get(type(recorded.event))
         if evolve is None or recorded.stream in self._closed:
             return

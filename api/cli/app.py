@@ -12,20 +12,26 @@ from typing import TypeVar
 import typer
 
 from api.cli import (
+    account_lives,
     accounts,
     credits,
     documents,
     events,
     followers,
+    history,
     key_lineage,
     keys,
     output,
+    passwords,
     plans,
     purchases,
     quotas,
     rebuild,
     running,
+    secrets,
     sql,
+    staff,
+    tokens,
     verification,
 )
 from api.cli.wiring import Wiring
@@ -70,12 +76,18 @@ def build() -> typer.Typer:
     for commands in (running, verification, events, followers, rebuild, sql, documents):
         commands.register(app)
     key_lineage.register(keys.app)
+    history.register(app, keys.app, accounts.app, events.events)
+    account_lives.register(accounts.app)
     app.add_typer(keys.app, name="keys")
     app.add_typer(accounts.app, name="accounts")
+    app.add_typer(passwords.app, name="passwords")
+    app.add_typer(staff.app, name="staff")
+    app.add_typer(tokens.app, name="tokens")
     app.add_typer(plans.app, name="plans")
     app.add_typer(quotas.app, name="quotas")
     app.add_typer(credits.app, name="credits")
     app.add_typer(purchases.app, name="purchases")
+    app.add_typer(secrets.app, name="secrets")
     return app
 
 

@@ -26,11 +26,12 @@ _POSITION = re.compile(r"(?:(log[0-9a-z]*?)(u?):)?([0-9]{1,18})")
 _ENDINGS = ("revoked", "suspended", "paused", "lifted")
 
 
+events = typer.Typer(help="Look into the logs.", no_args_is_help=True)
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("tail", epilog="Example: tollhouse tail --after 0 --no-follow")(tail)
-    events = typer.Typer(help="Look into the logs.", no_args_is_help=True)
-    events.command("show", epilog="Example: tollhouse events show 42")(show)
     app.add_typer(events, name="events")
 
 
@@ -59,6 +60,7 @@ def tail(
     context.obj.act(use)
 
 
+@events.command("show", epilog="Example: tollhouse events show 42")
 def show(
     context: typer.Context,
     position: Annotated[

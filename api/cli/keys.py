@@ -7,10 +7,12 @@ import msgspec
 import typer
 
 from api.cli import output
+from api.cli.moments import moment_or_position
 from api.cli.running import Json
 from application import accounts, api_keys
 from application.deciding import OPERATOR
 from application.ports import KeyUses, Ports
+from application.time_travel import key_as_of
 from domain.allowances import Quota
 from domain.api_keys import AmendApiKey, ApiKey, IssueApiKey
 from domain.calendars import RatePeriod
@@ -93,11 +95,22 @@ def list_(
         )
 
 
-@app.command("show", epilog="Example: tollhouse keys show key_01…")
-def show(context: typer.Context, key_id: str, json: Json = False) -> None:
-    """Show a key; never its secret."""
+@app.command("show", epilog="Example: tollhouse keys show key_01… --as-of 2026-02-01T00:00:00Z")
+def show(
+    context: typer.Context,
+    key_id: str,
+    as_of: Annotated[
+        str | None, typer.Option(help="As it was at this instant or position of the log.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show a key, now or as it was; never its secret."""
+    then = None if as_of is None else moment_or_position(as_of)
 
     async def use(ports: Ports) -> dict[str, object]:
+        if then is not None:
+            past = await key_as_of(ports, OPERATOR, key_id, then)
+            return {"as_of": past.at, **key_fields(past.key)}
         key = await api_keys.get(ports, OPERATOR, key_id)
         uses = await ports.read_models.key_uses([key_id])
         return key_fields(key) | uses_fields(uses.get(key_id))

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, BinaryIO, Literal, Protocol
 
 from application.ports import Analytics, Found, LakeColumn, LakeTable, Ports, SheetFormat
+from application.rewrapping import Rewrapped
 from projections.read_model import Rebuilt
 
 
@@ -51,6 +52,8 @@ class Wiring(Protocol):
     def event_at(self, log: Literal["decisions", "usage"], position: int) -> Found | None: ...
 
     def rebuild(self, name: str, check: bool, progress: Callable[[int, int], None]) -> Rebuilt: ...
+
+    def rewrap(self, progress: Callable[[str, int], None]) -> list[Rewrapped]: ...
 
     def migrate(self, say: Callable[[str], None]) -> None: ...
 

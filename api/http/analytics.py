@@ -44,8 +44,8 @@ class AnalyticsController(Controller):
         analytics: TheAnalytics,
     ) -> Response[bytes]:
         """One statement that only reads."""
-        if not user.is_staff:
-            raise NotPermitted("staff")
+        if not user.may("lake.query"):
+            raise NotPermitted("lake.query")
         format = data.format or wanted_format(request.headers.get("accept", ""))
         return await _answered(request, _there(analytics).query(data.sql, format), format)
 
@@ -98,9 +98,9 @@ def _there(analytics: Analytics | None) -> Analytics:
 def _whose(ports: Ports, user: Principal, account_id: str | None) -> str | None:
     """Staff see everybody unless they name somebody; others see themselves. NotFound."""
     if account_id is None:
-        return None if user.is_staff else user.id
+        return None if user.may("usage.read") else user.id
     known = is_id("acct", account_id) and ports.directory.account(account_id) is not None
-    if not known or (account_id != user.id and not user.is_staff):
+    if not known or (account_id != user.id and not user.may("usage.read")):
         raise NotFound("account", account_id)
     return account_id
 

@@ -24,7 +24,8 @@ QUERY = Operation(
         "Arrow IPC stream. In JSON, integers beyond 2^53 and decimals are strings, NaN and "
         "infinities are null, bytes are base64."
     ),
-    who="user",
+    who="staff",
+    right="lake.query",
     answer=QueryAnswer,
     media_types=tuple(MEDIA_TYPES.values()),
     example={
@@ -51,6 +52,7 @@ USAGE = Operation(
         "`snapshot` says how far it has come."
     ),
     who="user",
+    right="usage.read",
     answer=UsageAnswer,
     media_types=tuple(MEDIA_TYPES.values()),
     example={

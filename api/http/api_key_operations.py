@@ -59,6 +59,9 @@ ISSUE = Operation(
         "an hour; staff are not limited."
     ),
     who="actor",
+    own_hand=True,
+    right="keys.manage",
+    permission="keys.issue",
     status=201,
     answer=IssuedAnswer,
     example={**KEY, **NEW, "key": "th_live_EXAMPLE0EXAMPLE0EXAMPLE0EXAMPLE0EXAMPLE0000checks"},
@@ -88,6 +91,8 @@ LIST = Operation(
         "and `uses` follow by a few seconds."
     ),
     who="actor",
+    right="keys.read",
+    permission="keys.manage",
     answer=ApiKeyPage,
     example={"items": [KEY], "next_cursor": None},
     parameters=(
@@ -121,12 +126,23 @@ GET = Operation(
     summary="Read a key",
     description=(
         "One key, as the log has it. Never its secret. `last_used_at`, the last valid use, and "
-        "`uses` follow by a few seconds."
+        "`uses` follow by a few seconds. With `as_of` as it was then: those two are null, and "
+        "`as_of` is the instant that was meant."
     ),
     who="actor",
+    right="keys.read",
+    permission="keys.manage",
     answer=ApiKeyAnswer,
     example=KEY,
-    parameters=(KEY_ID,),
+    parameters=(
+        KEY_ID,
+        Parameter(
+            "as_of",
+            "An instant, or a `Tollhouse-Position`: the key as it was.",
+            {"type": "string"},
+            "2026-02-01T00:00:00Z",
+        ),
+    ),
     reads=True,
     errors=("NOT_FOUND", "STORE_UNAVAILABLE"),
 )
@@ -140,6 +156,8 @@ AMEND = Operation(
         "and `quota`. `enabled: false` pauses the key. A service key is changed by staff only."
     ),
     who="actor",
+    right="keys.manage",
+    permission="keys.manage",
     answer=ApiKeyAnswer,
     example={**KEY, "enabled": False},
     body=AmendRequest,
@@ -155,6 +173,8 @@ REVOKE = Operation(
     summary="Revoke a key",
     description="Ends a key for good, everywhere within a second. Again, it changes nothing.",
     who="actor",
+    right="keys.manage",
+    permission="keys.manage",
     status=204,
     body=RevokeRequest,
     body_example={"reason": "left in a public repository"},

@@ -157,7 +157,8 @@ class ApiKeyAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     `generation` is 1, and one more with every rotation; the secret before the last one works
     before `previous_valid_until`, if it does at all. `last_used_at` is when the key was valid
-    the last time. It and `uses` are late by a few seconds.
+    the last time. It and `uses` are late by a few seconds. `as_of` is there where the key is
+    told as it was then: of the past, neither of the two is known.
     """
 
     id: str
@@ -182,7 +183,8 @@ class ApiKeyAnswer(msgspec.Struct, frozen=True, kw_only=True):
     revoked_at: datetime | None
     quota: QuotaRule | None
     last_used_at: datetime | None
-    uses: Uses
+    uses: Uses | None
+    as_of: datetime | msgspec.UnsetType = msgspec.UNSET
 
 
 class IssuedAnswer(ApiKeyAnswer, frozen=True, kw_only=True):

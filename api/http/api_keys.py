@@ -21,6 +21,7 @@ from api.http.api_key_shapes import (
     own_quota,
     uses_of,
 )
+from api.http.credits import AsOfText, moment_of
 from api.http.dependencies import Caller, TheCommands, ThePorts
 from api.http.paging import DEFAULT_LIMIT, Cursor, Limit, cursor_after, id_before
 from api.http.problems import HttpProblem
@@ -29,6 +30,7 @@ from api.http.strict_json import decode
 from application import api_keys, quota_pages
 from application.api_keys import IssuedApiKey
 from application.deciding import Context, Principal
+from application.time_travel import key_as_of
 from domain.api_keys import ApiKey
 from domain.errors import NotFound
 from domain.ids import is_id
@@ -93,9 +95,14 @@ class ApiKeyController(Controller):
 
     @get("/v1/keys/{key_id:str}", opt={"operation": GET})
     async def get_key(
-        self, key_id: FromPath[str], actor: Caller, ports: ThePorts
+        self, key_id: FromPath[str], actor: Caller, ports: ThePorts, as_of: AsOfText = None
     ) -> Response[bytes]:
-        """One key."""
+        """One key; as it was, if that is asked for."""
+        if as_of is not None:
+            moment = moment_of(ports, as_of)
+            then = await key_as_of(ports, actor, known_form(key_id), moment)
+            fields = {**key_fields(then.key, then.quota), "last_used_at": None, "uses": None}
+            return shown(ApiKeyAnswer(**fields, as_of=then.at))
         key = await api_keys.get(ports, actor, known_form(key_id))
         uses = await uses_of(ports, [key.id])
         return shown(ApiKeyAnswer(**key_fields(key, own_quota(ports, key.id), uses.get(key.id))))

@@ -5,16 +5,17 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from api.http.problems import HttpProblem
-from application.accounts import MAX_PASSWORD_CHARACTERS, MIN_PASSWORD_CHARACTERS, Registered
+from application.accounts import Registered
+from application.password_rules import MOST_CHARACTERS
 from domain.accounts import ActorType, Kind, Profile, Status
 
 Password = Annotated[
     str,
     msgspec.Meta(
-        min_length=MIN_PASSWORD_CHARACTERS,
-        max_length=MAX_PASSWORD_CHARACTERS,
-        description="Any characters; only the length is judged.",
+        min_length=1,
+        max_length=MOST_CHARACTERS,
+        description="Any characters, of any script; 10 at least unless the operator says "
+        "otherwise, and hard to guess (`POST /v1/auth/password/strength` tells).",
     ),
 ]
 
@@ -39,23 +40,6 @@ class RegisterRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     def profile(self) -> Profile:
         """What the person says of themselves."""
         return Profile(**{field: getattr(self, field) for field in Profile.__struct_fields__})
-
-
-class LoginRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who signs in: by `email` or by `username`, with the password."""
-
-    email: str | None = None
-    username: str | None = None
-    password: str
-
-    def name(self) -> str:
-        """The address or the username; HttpProblem unless it is exactly one."""
-        if self.email is not None and self.username is None:
-            return self.email
-        if self.username is not None and self.email is None:
-            return self.username
-        detail = "Give either `email` or `username`."
-        raise HttpProblem("INVALID_REQUEST", detail, param="email")
 
 
 class AccountAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,13 +70,15 @@ class RegisteredAnswer(msgspec.Struct, frozen=True):
 
 
 class SignedInAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The tokens of a sign-in. Lifetimes are seconds."""
+    """The tokens of a sign-in; where they are in cookies, `csrf_token` in their place. Lifetimes
+    are seconds."""
 
-    access_token: str
+    access_token: str | msgspec.UnsetType = msgspec.UNSET
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - a word of RFC 6750
     expires_in: int
-    refresh_token: str
+    refresh_token: str | msgspec.UnsetType = msgspec.UNSET
     refresh_expires_in: int
+    csrf_token: str | msgspec.UnsetType = msgspec.UNSET
     account: AccountAnswer
 
 

@@ -6,10 +6,14 @@ be added, never renamed, and its status never changes.
 """
 
 from api.http.analytics_codes import ANALYTICS
+from api.http.closing_codes import CLOSING
 from api.http.code import Code
 from api.http.credit_codes import CREDITS
+from api.http.factor_codes import FACTORS
 from api.http.plan_codes import PLANS
 from api.http.purchase_codes import PURCHASES
+from api.http.session_codes import SESSIONS
+from api.http.staff_codes import STAFF
 
 _ALL = (
     # The request itself
@@ -183,19 +187,44 @@ _ALL = (
         "The account is suspended.",
     ),
     Code(
-        "REGISTRATION_UNAVAILABLE",
+        "INVALID_CODE",
+        400,
+        "The code is not valid",
+        "The code that was mailed is wrong, older than ten minutes, was used, or was guessed at "
+        "five times. Which of these is not said.",
+        "Type the code of the newest mail, or ask for another one.",
+        "This code is wrong or not valid any more.",
+    ),
+    Code(
+        "IP_NOT_ALLOWED",
         403,
-        "Registration is not available",
-        "New accounts need a verified email address here, and addresses can't be verified yet.",
-        "Ask the people who run this service for an account.",
-        "Accounts can't be registered here at present.",
+        "Your address may not call",
+        "This server takes calls from listed networks only (`TOLLHOUSE_IP_ALLOW`), and the address "
+        "that this one came from is not in them. Nothing was looked at.",
+        "Call from a network that is listed, or have the operator list yours. Behind a proxy, the "
+        "operator has to name it in `TOLLHOUSE_TRUSTED_PROXIES`, or its address is the one that "
+        "counts.",
+        "Your address may not call this server.",
+    ),
+    Code(
+        "SIGN_IN_LOCKED",
+        429,
+        "The password alone opens nothing now",
+        "Too many sign-ins failed: with this address or username, or everywhere within the hour. "
+        "The answer is the same whether or not there is such an account, and whether or not the "
+        "password was right.",
+        "Wait as many seconds as `Retry-After` says; or sign in with a second factor, with a code "
+        "by mail (`POST /v1/auth/otp`, purpose `sign_in`), or reset the password: these work at "
+        "any time.",
+        "Too many sign-ins have failed. The password alone opens nothing at present.",
     ),
     Code(
         "TOO_MANY_REQUESTS",
         429,
         "Too many requests",
         "The caller, or the address it calls from, has used up what it may ask for in this time: "
-        "requests to public routes, credentials that prove nothing, or new keys. `RateLimit` and "
+        "requests to public routes, credentials that prove nothing, failed sign-ins, codes by "
+        "mail, or new keys. `RateLimit` and "
         "`RateLimit-Policy` say which limit it was. Nothing was done.",
         "Wait as many seconds as `Retry-After` says, then go on more slowly.",
         "Too many requests.",
@@ -261,7 +290,11 @@ _ALL = (
         "for sha256; items[2].account_id: no such account.",
         "items[0].hash",
     ),
+    *FACTORS,
     *PLANS,
+    *CLOSING,
+    *STAFF,
+    *SESSIONS,
     *CREDITS,
     *PURCHASES,
     # Consistency and repetition

@@ -63,6 +63,8 @@ CREDITS = Operation(
         "is off."
     ),
     who="actor",
+    right="credits.read",
+    permission="credits.spend",
     answer=CreditsAnswer,
     example={
         "account_id": _ACCOUNT,
@@ -88,6 +90,8 @@ HISTORY = Operation(
         "about a second after it."
     ),
     who="actor",
+    right="credits.read",
+    permission="credits.spend",
     answer=CreditHistoryPage,
     example={
         "items": [
@@ -120,6 +124,8 @@ CHECK = Operation(
     summary="Check whether credits suffice",
     description="Whether an amount, or an operation, could be spent now. Nothing is spent.",
     who="actor",
+    right="credits.read",
+    permission="credits.spend",
     answer=CheckAnswer,
     example={
         "account_id": _ACCOUNT,
@@ -140,6 +146,8 @@ COSTS = Operation(
     summary="Read what operations cost",
     description="The table of costs of the account's plan.",
     who="actor",
+    right="credits.read",
+    permission="credits.spend",
     answer=CostsAnswer,
     example={
         "plan": "free",
@@ -160,7 +168,9 @@ GRANT = Operation(
         "Gives an account credits on top of what it has. Lots are spent by priority, then by "
         "what expires first. For staff, and services with `credits.spend`."
     ),
-    who="actor",
+    who="staff",
+    right="credits.grant",
+    permission="credits.spend",
     status=201,
     answer=GrantAnswer,
     example={
@@ -194,7 +204,9 @@ SPEND = Operation(
         "Spends an amount, or what the account's plan asks for an operation, at once. For staff, "
         "and services with `credits.spend`."
     ),
-    who="actor",
+    who="staff",
+    right="credits.grant",
+    permission="credits.spend",
     answer=SpendAnswer,
     example={
         "account_id": _ACCOUNT,
@@ -217,7 +229,9 @@ HOLD = Operation(
         "Sets credits aside for a while: capture what was really used, and the rest is free "
         "again. A hold that nobody ends lets go by itself when it expires."
     ),
-    who="actor",
+    who="staff",
+    right="credits.grant",
+    permission="credits.spend",
     status=201,
     answer=HoldAnswer,
     example=_HOLD_EXAMPLE,
@@ -233,7 +247,9 @@ CAPTURE = Operation(
     tag=_TAG,
     summary="Capture a hold",
     description="Spends what was used of a hold, at most all of it, and lets go of the rest.",
-    who="actor",
+    who="staff",
+    right="credits.grant",
+    permission="credits.spend",
     answer=HoldAnswer,
     example={**_HOLD_EXAMPLE, "status": "captured", "captured": "10.00", "available": "90.00"},
     body=CaptureRequest,
@@ -250,7 +266,9 @@ RELEASE = Operation(
     tag=_TAG,
     summary="Release a hold",
     description="Lets go of a hold: what was set aside is available again.",
-    who="actor",
+    who="staff",
+    right="credits.grant",
+    permission="credits.spend",
     answer=HoldAnswer,
     example={**_HOLD_EXAMPLE, "status": "released", "available": "100.00"},
     parameters=(_HOLD_ID,),

@@ -3,13 +3,14 @@
 from typing import Any
 
 from litestar import Request
+from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.di import NamedDependency, Provide
 from litestar.params import SkipValidation
 
+from api.http.access import CallerOf, not_for_keys
 from api.http.callers import principal
 from api.http.commands import Commands
-from api.http.problems import HttpProblem
 from application.deciding import Principal
 from application.ports import Analytics, Ports
 from application.verification import Verifier
@@ -23,11 +24,37 @@ Caller = NamedDependency[SkipValidation[Principal]]
 signed in) or as `actor` (an account, staff or a service: whoever may act for accounts)."""
 
 
+def callers(ports: Ports, verifier: Verifier) -> CallerOf:
+    """Who makes a request; judged once, however often it is asked."""
+
+    async def caller_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Principal:
+        state: dict[str, Any] = connection.scope["state"]
+        found: Principal | None = state.get("caller")
+        if found is None:
+            client = connection.scope["client"]
+            address = None if client is None else client[0]
+            headers = connection.scope["headers"]
+            found = await principal(
+                ports,
+                verifier,
+                headers,
+                address,
+                ports.clock(),
+                unsafe=connection.scope.get("method") not in ("GET", "HEAD"),
+                oauth=connection.scope["path"].startswith("/oauth/"),
+            )
+            state["caller"] = found
+        return found
+
+    return caller_of
+
+
 def dependencies(
     ports: Ports, verifier: Verifier, analytics: Analytics | None = None
 ) -> dict[str, Provide]:
     """The providers, by the names that routes use."""
     in_flight: set[bytes] = set()
+    caller_of = callers(ports, verifier)
 
     def provide_ports() -> Ports:
         return ports
@@ -39,20 +66,18 @@ def dependencies(
         return Commands(ports, in_flight, request)
 
     async def provide_caller(request: Request[Any, Any, State]) -> Principal:
-        client = request.scope["client"]
-        address = None if client is None else client[0]
-        return await principal(ports, verifier, request.scope["headers"], address, ports.clock())
+        return await caller_of(request)
 
     async def provide_user(request: Request[Any, Any, State]) -> Principal:
         caller = await provide_caller(request)
         if caller.kind != "account":
-            raise _not_for_keys()
+            raise not_for_keys()
         return caller
 
     async def provide_actor(request: Request[Any, Any, State]) -> Principal:
         caller = await provide_caller(request)
         if caller.kind == "key":
-            raise _not_for_keys()
+            raise not_for_keys()
         return caller
 
     def provide_verifier() -> Verifier:
@@ -67,11 +92,3 @@ def dependencies(
         "user": Provide(provide_user),
         "actor": Provide(provide_actor),
     }
-
-
-def _not_for_keys() -> HttpProblem:
-    return HttpProblem(
-        "FORBIDDEN",
-        "An API key of this kind can't do this.",
-        hint="Sign in and present the access token.",
-    )

@@ -19,11 +19,14 @@ import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
+from api.http.codes import CODES
+from api.http.cors import Cors
 from api.http.problems import MEDIA_TYPE, HttpProblem, answer_for, respond
 from api.http.request_body import BODY_DEADLINE_SECONDS, Disconnected, read_body, replayed
 from api.http.security_headers import Headers, SecurityHeaders
 from api.http.throttle import Throttle
 from api.http.wire import direct_of
+from domain.addresses import allowed
 
 MAX_HEADERS = 64
 MAX_HEADER_BYTES = 16 * 1024
@@ -31,6 +34,8 @@ MAX_URL_BYTES = 8 * 1024
 
 _UNSAFE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _UNLOGGED = frozenset({"/health/live", "/health/ready"})  # asked every few seconds
+# What asks for these may be anywhere, and they say nothing but whether the process is well.
+_PROBES = _UNLOGGED
 _KEY_NAMES = frozenset({"key", "api_key", "apikey", "access_token"})
 # A prefix has 12 characters at most. Without a bound here, a URL that is one long word would be
 # searched anew from each of its characters.
@@ -69,6 +74,9 @@ class Door:
     `express` answers what it can of the lane's requests without a task (api/http/express.py).
     `log_lane` adds the lane's requests to the log (at debug level); they are not there otherwise.
     `throttle` counts refused credentials by address; without it nothing is counted.
+    `ip_allow`: networks as `domain.addresses` writes them; from elsewhere nothing is looked at but
+    the probes. Empty: everybody may call.
+    `cors` says which pages of other origins may; without it none is told that it might.
     """
 
     def __init__(
@@ -81,6 +89,8 @@ class Door:
         production: bool,
         log_lane: bool = False,
         throttle: Throttle | None = None,
+        ip_allow: tuple[str, ...] = (),
+        cors: Cors | None = None,
         body_deadline_seconds: float = BODY_DEADLINE_SECONDS,
     ) -> None:
         self._inner = inner
@@ -89,8 +99,12 @@ class Door:
         self._lane_path = lane_path
         self._log_lane = log_lane
         self._throttle = throttle
+        self._ip_allow = ip_allow
+        self._cors = cors
         self._deadline = body_deadline_seconds
         self._headers = SecurityHeaders(production=production)
+        self.safe_head = b"".join(b"%b: %b\r\n" % pair for pair in self._headers.private.pairs)
+        """For what the server refuses before there is a request (api/http/wire.py)."""
         # The lane sets none of these itself, so nothing has to be looked through.
         self._lane_headers = Headers(self._headers.private.pairs, frozenset())
         prepared = [_JSON, *self._lane_headers.pairs]
@@ -111,6 +125,8 @@ class Door:
         """
         if self._express is None or self._log_lane or len(headers) > MAX_HEADERS:
             return False
+        if self._ip_allow and not allowed(self._ip_allow, client_ip):
+            return False
         secret, content_type, request_id, size = None, b"", "", 0
         for name, value in headers:
             size += len(name) + len(value)
@@ -125,7 +141,7 @@ class Door:
             elif name == b"request-id":
                 if _SANE_ID.fullmatch(value):
                     request_id = value.decode()
-            elif name == b"tollhouse-min-position":
+            elif name == b"tollhouse-min-position" or name == b"origin":
                 return False
         if size > MAX_HEADER_BYTES or secret is None:
             return False
@@ -158,7 +174,9 @@ class Door:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == ScopeType.HTTP:
             path = scope["path"]
-            if path == self._lane_path and scope["method"] == "POST":
+            if self._ip_allow and not self._admits(scope, path):
+                await self._turn_away(scope, send, path)
+            elif path == self._lane_path and scope["method"] == "POST":
                 await self._through_lane(scope, receive, send)
             else:
                 await self._through_inner(scope, receive, send, path)
@@ -167,9 +185,27 @@ class Door:
         else:
             await self._inner(scope, receive, send)  # lifespan
 
+    def _admits(self, scope: HTTPScope, path: str) -> bool:
+        client = scope["client"]
+        return path in _PROBES or allowed(self._ip_allow, None if client is None else client[0])
+
+    async def _turn_away(self, scope: HTTPScope, send: Send, path: str) -> None:
+        started_at = perf_counter()
+        request_id, _ = _identify(scope)
+        answer = _Answer(send, self._headers.private, request_id)
+        refusal = HttpProblem(
+            "IP_NOT_ALLOWED",
+            CODES["IP_NOT_ALLOWED"].example,
+            headers={"connection": "close"},
+        )
+        await _answer_failure(refusal, answer, answer.send, request_id)
+        _log_request(_log.info, scope, path, answer.status, started_at, request_id)
+
     async def _through_lane(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         started_at = perf_counter() if self._log_lane else 0.0
         request_id, header_bytes = _identify(scope)
+        more = [] if self._cors is None else self._cors.pairs(scope["headers"])
+        headers = self._lane_headers.with_more(more) if more else self._lane_headers
         status = 200
         try:
             _check_bounds(scope, header_bytes)
@@ -177,14 +213,16 @@ class Door:
         except Disconnected:
             status = _CLIENT_CLOSED_REQUEST
         except Exception as exc:
-            answer = _Answer(send, self._lane_headers, request_id)
+            answer = _Answer(send, headers, request_id)
             await _answer_failure(exc, answer, self._way_out(scope, answer), request_id)
             status = answer.status
         else:
             head = b"%b%b\r\n" % (self._lane_head, request_id.encode())
+            if more:
+                head += b"".join(b"%b: %b\r\n" % pair for pair in more)
             direct = direct_of(scope)
             if direct is None or not direct.answer(head, body):
-                answer = _Answer(send, self._lane_headers, request_id)
+                answer = _Answer(send, headers, request_id)
                 await answer.send(_lane_start(len(body)))
                 await answer.send({"type": "http.response.body", "body": body, "more_body": False})
         if self._log_lane:
@@ -195,9 +233,19 @@ class Door:
     ) -> None:
         started_at = perf_counter()
         request_id, header_bytes = _identify(scope)
-        answer = _Answer(send, self._headers.for_path(path), request_id)
+        headers = self._headers.for_path(path)
+        preflight = None
+        if self._cors is not None:
+            preflight = self._cors.preflight(scope)
+            more = self._cors.pairs(scope["headers"]) if preflight is None else preflight
+            headers = headers.with_more(more)
+        answer = _Answer(send, headers, request_id)
         try:
             _check_bounds(scope, header_bytes)
+            if preflight is not None:
+                await answer.send({"type": "http.response.start", "status": 204, "headers": []})
+                await answer.send({"type": "http.response.body", "body": b"", "more_body": False})
+                return
             if scope["method"] in _UNSAFE:
                 body = await read_body(path, dict(scope["headers"]), receive, self._deadline)
                 receive = replayed(body, receive)

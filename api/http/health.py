@@ -45,6 +45,16 @@ class FollowersCheck(msgspec.Struct, frozen=True, kw_only=True):
     detail: str | None = None
 
 
+class MailCheck(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Mail that waits to be sent, and for how long the oldest has. `late`: for more than five
+    minutes. `detail` also counts what was refused or given up: addresses that are none."""
+
+    status: Condition
+    waiting: int = 0
+    oldest_seconds: int | None = None
+    detail: str | None = None
+
+
 class Checks(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is checked."""
 
@@ -56,6 +66,7 @@ class Checks(msgspec.Struct, frozen=True, kw_only=True):
     publisher: FollowersCheck
     lake: FollowersCheck
     rate_limits: Check = Check("off")
+    mail: MailCheck = MailCheck("off")
 
     @property
     def ready(self) -> bool:
@@ -127,6 +138,7 @@ _CHECKS = {
     },
     "lake": {"status": "ok", "lag": {"lake_events": 0, "lake_usage": 14}, "detail": None},
     "rate_limits": {"status": "ok"},
+    "mail": {"status": "ok", "waiting": 1, "oldest_seconds": 0},
 }
 
 LIVE = Operation(

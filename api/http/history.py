@@ -1,98 +1,33 @@
-"""Histories of keys and accounts: what happened, by whom, why."""
+"""Histories of keys and accounts, the log itself, and why a verification was answered so."""
 
 from base64 import urlsafe_b64decode
-from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Controller, Request, Response, get
 from litestar.datastructures import State
-from litestar.params import FromPath
+from litestar.params import FromPath, QueryParameter
 
 from api.http import positions
-from api.http.answers import shown
+from api.http.answers import NO_NUL, in_utc, shown
 from api.http.dependencies import Caller, ThePorts
-from api.http.operation import Operation, Parameter
-from api.http.paging import DEFAULT_LIMIT, PAGE_PARAMETERS, Cursor, Limit, cursor_after
+from api.http.history_operations import ACCOUNT_HISTORY, EVENT, EVENTS, EXPLAIN, KEY_HISTORY
+from api.http.history_shapes import event_item, event_page, explanation_answer, history_page
+from api.http.paging import DEFAULT_LIMIT, Cursor, Limit
 from api.http.problems import HttpProblem
-from application import history
-from application.ports import HistoryEntry, Ports
+from application import events, explaining, history
+from application.errors import ForeignLog
+from application.ports import EventFilter, Ports
 from domain.errors import NotFound
 from domain.ids import is_id
 
-
-class HistoryItem(msgspec.Struct, frozen=True, kw_only=True):
-    """One event. `reason` is what somebody wrote; null where nobody did, or it was erased."""
-
-    position: str
-    at: datetime
-    type: str
-    stream: str
-    actor: str
-    request_id: str | None
-    reason: str | None
-    data: dict[str, Any]
-
-
-class HistoryPage(msgspec.Struct, frozen=True):
-    """A page of a history, newest first."""
-
-    items: list[HistoryItem]
-    next_cursor: str | None
-
-
-_KEY_ID = "key_01kamzq9h4t7c2m5r8v1x3z6bd"
-_ACCOUNT_ID = "acct_01kamzq3v0b6f7n8w9x2y4z5ac"
-_EXAMPLE = {
-    "position": "log5f0c7d2a91b8:1042",
-    "at": "2026-02-03T08:00:00Z",
-    "type": "api_key.revoked.v1",
-    "stream": _KEY_ID,
-    "actor": _ACCOUNT_ID,
-    "request_id": "req_01kb0q2m5r8v1x3z6bd9h4t7c2",
-    "reason": "left in a public repository",
-    "data": {},
-}
-_ERRORS = ("NOT_FOUND", "STORE_UNAVAILABLE")
-
-KEY_HISTORY = Operation(
-    id="key_history",
-    tag="History",
-    summary="Read a key's history",
-    description=(
-        "What happened to a key and to its own quota, by whom and why; newest first. For its "
-        "owner and staff."
-    ),
-    who="actor",
-    answer=HistoryPage,
-    example={"items": [_EXAMPLE], "next_cursor": None},
-    parameters=(
-        Parameter("key_id", "The key's id.", {"type": "string"}, _KEY_ID, "path"),
-        *PAGE_PARAMETERS,
-    ),
-    reads=True,
-    errors=_ERRORS,
-)
-
-ACCOUNT_HISTORY = Operation(
-    id="account_history",
-    tag="History",
-    summary="Read an account's history",
-    description=(
-        "What happened to an account and to all that is its: sign-ins, keys, quotas; newest "
-        "first. For its owner and staff."
-    ),
-    who="actor",
-    answer=HistoryPage,
-    example={"items": [_EXAMPLE], "next_cursor": None},
-    parameters=(
-        Parameter("account_id", "The account's id.", {"type": "string"}, _ACCOUNT_ID, "path"),
-        *PAGE_PARAMETERS,
-    ),
-    reads=True,
-    errors=_ERRORS,
-)
+Position = Annotated[str | None, QueryParameter(max_length=60)]
+Types = Annotated[str | None, QueryParameter(max_length=2_000, pattern=NO_NUL)]
+Name = Annotated[str | None, QueryParameter(max_length=100, pattern=NO_NUL)]
+By = Annotated[str | None, QueryParameter(name="actor", max_length=100, pattern=NO_NUL)]
+Instant = Annotated[str | None, QueryParameter(max_length=60)]
+Order = Annotated[Literal["oldest", "newest"], QueryParameter()]
 
 
 class HistoryController(Controller):
@@ -111,9 +46,9 @@ class HistoryController(Controller):
         """A page of a key's."""
         if not is_id("key", key_id):
             raise NotFound("key", key_id)
-        before, at_least = _position_before(cursor), _at_least(ports, request)
-        entries = await history.of_key(ports, actor, key_id, before, limit + 1, at_least)
-        return shown(_page(ports, entries, limit))
+        before, at_least = _place(cursor), _at_least(ports, request)
+        found = await history.of_key(ports, actor, key_id, before, limit + 1, at_least)
+        return shown(history_page(ports, found, limit))
 
     @get("/v1/accounts/{account_id:str}/history", opt={"operation": ACCOUNT_HISTORY})
     async def account_history(
@@ -128,28 +63,59 @@ class HistoryController(Controller):
         """A page of an account's."""
         if not is_id("acct", account_id):
             raise NotFound("account", account_id)
-        before, at_least = _position_before(cursor), _at_least(ports, request)
-        entries = await history.of_account(ports, actor, account_id, before, limit + 1, at_least)
-        return shown(_page(ports, entries, limit))
+        before, at_least = _place(cursor), _at_least(ports, request)
+        found = await history.of_account(ports, actor, account_id, before, limit + 1, at_least)
+        return shown(history_page(ports, found, limit))
 
-
-def _page(ports: Ports, entries: Sequence[HistoryEntry], limit: int) -> HistoryPage:
-    log_id = ports.store.log_id
-    items = [
-        HistoryItem(
-            position=positions.token(log_id, entry.position),
-            at=entry.at,
-            type=entry.type,
-            stream=entry.stream,
-            actor=entry.actor,
-            request_id=entry.request_id,
-            reason=entry.reason,
-            data=entry.data,
+    @get("/v1/events", opt={"operation": EVENTS})
+    async def list_events(
+        self,
+        request: Request[Any, Any, State],
+        caller: Caller,
+        ports: ThePorts,
+        after: Position = None,
+        types: Types = None,
+        stream: Name = None,
+        by: By = None,
+        since: Instant = None,
+        until: Instant = None,
+        order: Order = "oldest",
+        limit: Limit = DEFAULT_LIMIT,
+        cursor: Cursor = None,
+    ) -> Response[bytes]:
+        """A page of the log."""
+        events.require(caller)
+        newest, place = order == "newest", _place(cursor)
+        begin = 0 if after is None else _position(ports, after, "after")
+        wanted = EventFilter(
+            after=begin if newest or place is None else max(begin, place),
+            before=place if newest else None,
+            types=() if types is None else tuple(each.strip() for each in types.split(",")),
+            stream=stream,
+            actor=by,
+            since=_instant(since, "since"),
+            until=_instant(until, "until"),
+            newest_first=newest,
         )
-        for entry in entries[:limit]
-    ]
-    more = len(entries) > limit
-    return HistoryPage(items, cursor_after(str(entries[limit - 1].position)) if more else None)
+        found = await events.page(ports, caller, wanted, limit + 1, _at_least(ports, request))
+        return shown(event_page(ports, found, limit))
+
+    @get("/v1/events/{position:str}", opt={"operation": EVENT})
+    async def get_event(
+        self, position: FromPath[str], actor: Caller, ports: ThePorts
+    ) -> Response[bytes]:
+        """One event."""
+        events.require(actor)
+        place = _position(ports, position, "position")
+        return shown(event_item(ports, await events.one(ports, actor, place)))
+
+    @get("/v1/verifications/{verification_id:str}/explain", opt={"operation": EXPLAIN})
+    async def explain(
+        self, verification_id: FromPath[str], actor: Caller, ports: ThePorts
+    ) -> Response[bytes]:
+        """Why it was answered so."""
+        found = await explaining.explain(ports, actor, verification_id)
+        return shown(explanation_answer(ports, found))
 
 
 def _at_least(ports: Ports, request: Request[Any, Any, State]) -> int | None:
@@ -157,8 +123,8 @@ def _at_least(ports: Ports, request: Request[Any, Any, State]) -> int | None:
     return None if wanted is None else positions.position_of(ports.store.log_id, wanted)
 
 
-def _position_before(cursor: str | None) -> int | None:
-    """The position that a cursor continues before; HttpProblem if it is not one of ours."""
+def _place(cursor: str | None) -> int | None:
+    """The position that a cursor continues at; HttpProblem if it is not one of ours."""
     if cursor is None:
         return None
     try:
@@ -169,3 +135,32 @@ def _position_before(cursor: str | None) -> int | None:
         detail = "A cursor is the `next_cursor` of the page before, unchanged."
         raise HttpProblem("INVALID_REQUEST", detail, param="cursor")
     return int(number)
+
+
+def _position(ports: Ports, text: str, param: str) -> int:
+    """A position of our log, with or without the log's id. HttpProblem for all else."""
+    number = text.rpartition(":")[2]
+    if not number.isascii() or not number.isdigit() or len(number) > 18:
+        detail = "A position as answers give it, or its number alone."
+        raise HttpProblem("INVALID_REQUEST", detail, param=param)
+    if number == text:
+        return int(number)
+    try:
+        return positions.position_of(ports.store.log_id, text)
+    except ForeignLog as error:
+        detail = "This position belongs to another log."
+        raise HttpProblem("FOREIGN_LOG", detail, param=param) from error
+    except HttpProblem as error:
+        raise HttpProblem("INVALID_REQUEST", error.detail, param=param) from error
+
+
+def _instant(text: str | None, param: str) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        # A plus in a query that nobody escaped is a space by now.
+        given = msgspec.convert(text.replace(" ", "+"), datetime, strict=False)
+    except msgspec.ValidationError:
+        detail = "An instant such as 2030-01-31T00:00:00Z."
+        raise HttpProblem("INVALID_REQUEST", detail, param=param) from None
+    return in_utc(given, param)

@@ -24,6 +24,9 @@ ROTATE = Operation(
         "ends the older secret. A service needs `keys.issue`; a service key is rotated by staff."
     ),
     who="actor",
+    own_hand=True,
+    right="keys.manage",
+    permission="keys.issue",
     answer=RotatedAnswer,
     example={
         **KEY,
@@ -52,7 +55,9 @@ IMPORT = Operation(
         "digest of the secret at its first valid use. A plan's limit of keys holds. For staff, "
         "and services with `keys.issue`."
     ),
-    who="actor",
+    who="staff",
+    right="keys.manage",
+    permission="keys.issue",
     status=201,
     answer=ImportAnswer,
     example={
@@ -95,6 +100,7 @@ LEAK_RESPONSE = Operation(
         "verifications. For the key's owner, and for staff."
     ),
     who="actor",
+    right="keys.manage",
     answer=LeakAnswer,
     example={
         "key_id": KEY["id"],

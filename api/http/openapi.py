@@ -19,11 +19,15 @@ from api.http.verify_operation import VERIFY
 
 _BEARER: dict[str, list[str]] = {"bearer": []}
 _KEY: dict[str, list[str]] = {"key": []}
+_CLIENT: dict[str, list[str]] = {"client": []}
+_COOKIE: dict[str, list[str]] = {"cookie": []}
 _SECURITY: dict[Who, list[dict[str, list[str]]]] = {
     "public": [],
-    "user": [_BEARER],
-    "actor": [_BEARER, _KEY],
+    "user": [_BEARER, _COOKIE],
+    "actor": [_BEARER, _KEY, _COOKIE],
     "key": [_BEARER, _KEY],
+    "staff": [_BEARER, _KEY, _COOKIE],
+    "service": [_BEARER, _KEY, _CLIENT],
 }
 _SCHEMES = {
     "bearer": {
@@ -32,6 +36,17 @@ _SCHEMES = {
         "description": "An access token from sign-in, or an API key.",
     },
     "key": {"type": "apiKey", "in": "header", "name": "X-Api-Key", "description": "An API key."},
+    "cookie": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "__Host-tollhouse_access",
+        "description": "A session in cookies; what changes something needs `X-CSRF-Token` as well.",
+    },
+    "client": {
+        "type": "http",
+        "scheme": "basic",
+        "description": "A service key: its id as the client id, the key as the secret.",
+    },
 }
 _POSITION = {"type": "string", "pattern": "^[^:]+:[0-9]+$"}
 _MIN_POSITION = Parameter(
@@ -54,6 +69,7 @@ def document(app: Litestar, version: str) -> bytes:
     """Every route of `app` that carries an operation, and the verify lane, as OpenAPI JSON."""
     found = [*_operations(app), ("post", verify_lane.PATH, VERIFY)]
     shapes = {each for _, _, operation in found for each in (operation.answer, operation.body)}
+    shapes |= {also.answer for _, _, operation in found for also in operation.also}
     refs, schemas = _schemas(each for each in shapes if each is not None)
     paths: dict[str, dict[str, Any]] = {}
     for method, path, operation in sorted(found, key=lambda each: each[1]):
@@ -100,6 +116,7 @@ def _operation(operation: Operation, refs: dict[type, Any]) -> dict[str, Any]:
         "summary": operation.summary,
         "description": operation.description,
         "security": _SECURITY[operation.who],
+        "x-access": _access(operation),
         "parameters": [_parameter(each) for each in _parameters(operation)],
         "responses": {
             str(operation.status): _success(operation, refs),
@@ -108,6 +125,15 @@ def _operation(operation: Operation, refs: dict[type, Any]) -> dict[str, Any]:
     }
     if operation.also_503:
         described["responses"]["503"] = _success(operation, refs)
+    for also in operation.also:
+        shown = msgspec.structs.replace(
+            operation,
+            status=also.status,
+            summary=also.description,
+            answer=also.answer,
+            example=also.example,
+        )
+        described["responses"][str(also.status)] = _success(shown, refs)
     if operation.body is not None:
         media: dict[str, Any] = {"schema": refs[operation.body], "example": operation.body_example}
         content = {"application/json": media}
@@ -115,6 +141,17 @@ def _operation(operation: Operation, refs: dict[type, Any]) -> dict[str, Any]:
             content["application/x-www-form-urlencoded"] = media
         described["requestBody"] = {"required": not operation.body_optional, "content": content}
     return described
+
+
+def _access(operation: Operation) -> dict[str, Any]:
+    """Who may, as `api.http.access` holds to it: tests make a matrix of it."""
+    declared = {
+        "who": operation.who,
+        "right": operation.right,
+        "permission": operation.permission,
+        "own_hand": operation.own_hand or None,
+    }
+    return {name: value for name, value in declared.items() if value is not None}
 
 
 def _parameters(operation: Operation) -> Iterator[Parameter]:

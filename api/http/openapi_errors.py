@@ -11,6 +11,7 @@ from api.http.operation import Operation
 from api.http.problems import MEDIA_TYPE, Problem
 
 _ANY = (
+    "IP_NOT_ALLOWED",
     "HEADERS_TOO_LARGE",
     "URL_TOO_LONG",
     "DUPLICATE_PARAMETER",
@@ -72,6 +73,7 @@ def codes_of(operation: Operation) -> list[Code]:
         (operation.body is not None, _BODY),
         (bool(operation.parameters), ("INVALID_REQUEST",)),
         (operation.who != "public", _CALLER),
+        (operation.own_hand, ("NOT_WHILE_IMPERSONATING",)),
         (operation.reads, _READ),
         (operation.commands, _COMMAND),
         (operation.once, _ONCE),

@@ -4,8 +4,11 @@ from typing import Any, Literal
 
 import msgspec
 
-Who = Literal["public", "user", "actor", "key"]
-"""Who may call: anybody, an account, whoever acts for accounts, or an API key."""
+from domain.staff import Right
+
+Who = Literal["public", "user", "actor", "key", "staff", "service"]
+"""Who may call: anybody, an account, whoever acts for accounts, an API key, staff that has the
+operation's `right` and services that have its `permission`, or those services alone."""
 
 
 class Parameter(msgspec.Struct, frozen=True):
@@ -18,6 +21,15 @@ class Parameter(msgspec.Struct, frozen=True):
     place: Literal["query", "path", "header"] = "query"
 
 
+class Also(msgspec.Struct, frozen=True):
+    """Another answer that is no refusal, and when it is given."""
+
+    status: int
+    description: str
+    answer: type[msgspec.Struct]
+    example: object
+
+
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """One operation, for `openapi.py`. `example` and `body_example` are whole documents.
 
@@ -26,6 +38,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     takes Idempotency-Key. `media_types` are all that it answers in, JSON among them. `also_503`:
     the same document, with 503, where it is bad news. `unlimited`: public, and yet without a
     limit per address.
+
+    `right` is what staff need to reach other people's things by it, `permission` what services
+    need. `own_hand`: only for who it is about, not for staff that acts as them.
     """
 
     id: str
@@ -42,12 +57,16 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     form: bool = False
     media_types: tuple[str, ...] = ("application/json",)
     also_503: bool = False
+    also: tuple[Also, ...] = ()
     errors: tuple[str, ...] = ()
     parameters: tuple[Parameter, ...] = ()
     reads: bool = False
     commands: bool = False
     once: bool = False
     unlimited: bool = False
+    right: Right | None = None
+    permission: str | None = None
+    own_hand: bool = False
 
     @property
     def limited(self) -> bool:

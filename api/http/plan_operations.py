@@ -127,7 +127,8 @@ PUBLISH = Operation(
     tag=_TAG,
     summary="Publish a plan",
     description="Makes a plan, on offer from now on. For staff.",
-    who="user",
+    who="staff",
+    right="plans.publish",
     status=201,
     answer=PlanAnswer,
     example=_TEAM,
@@ -157,7 +158,8 @@ CHANGE = Operation(
         "Changes what the body has and leaves the rest; lists and the table of costs are given "
         "whole. It holds at once for every account on the plan. For staff."
     ),
-    who="user",
+    who="staff",
+    right="plans.publish",
     answer=PlanAnswer,
     example={**_TEAM, "revision": 2},
     body=ChangeRequest,
@@ -175,7 +177,8 @@ RETIRE = Operation(
         "The plan takes no new accounts from now on; those on it keep it. `free` and `internal` "
         "stay. For staff."
     ),
-    who="user",
+    who="staff",
+    right="plans.publish",
     answer=PlanAnswer,
     example={**_TEAM, "retired": True},
     parameters=(_NAME,),
@@ -193,6 +196,7 @@ UPGRADE = Operation(
         "`over` says so."
     ),
     who="user",
+    own_hand=True,
     answer=OnPlanAnswer,
     example=_ON_PLAN,
     body=UpgradeRequest,
@@ -211,7 +215,8 @@ ASSIGN = Operation(
         "that staff had given the account. What the account has too many of, it keeps; `over` "
         "says so. For staff."
     ),
-    who="user",
+    who="staff",
+    right="plan.assign",
     answer=OnPlanAnswer,
     example=_ON_PLAN,
     body=AssignRequest,
@@ -230,6 +235,7 @@ CANCEL = Operation(
         "the account's owner and staff."
     ),
     who="user",
+    right="plan.assign",
     status=204,
     parameters=(ACCOUNT_ID,),
     commands=True,

@@ -2,15 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
-from api.http.health import Check, Checks, DirectoryCheck, FollowersCheck
+from api.http.health import Check, Checks, DirectoryCheck, FollowersCheck, MailCheck
+from application.mailing import MailStanding
 from application.ports import Follower
 from application.rate_limits import RateLimits
 from projections.key_directory import KeyDirectory
 
 PATIENCE_SECONDS = 1.5
+MAIL_LATE_SECONDS = 300.0
 
 
 class Asked(Protocol):
@@ -38,19 +40,21 @@ class ProcessProbe:
         nats: Linked,
         max_staleness_seconds: float,
         limits: RateLimits | None = None,
+        mail: Callable[[], Awaitable[MailStanding]] | None = None,
     ) -> None:
         self._directory = directory
         self._database = database
         self._nats = nats
         self._max_staleness = max_staleness_seconds
         self._limits = limits
+        self._mail = mail
 
     async def checks(self) -> Checks:
         """How the parts are now; never raises, never takes longer than two seconds."""
         directory = self._directory
         fresh = directory.fresh(self._max_staleness)
         closed = directory.closed()
-        database, followers = await self._ask()
+        database, followers, mail = await self._ask()
         return Checks(
             database=database,
             event_log=Check("ok" if fresh else "down", detail=closed_streams(len(closed))),
@@ -65,6 +69,7 @@ class ProcessProbe:
             publisher=following(followers, "publisher"),
             lake=following(followers, "lake"),
             rate_limits=await self._limiting(),
+            mail=mailed(mail),
         )
 
     async def _limiting(self) -> Check:
@@ -74,24 +79,28 @@ class ProcessProbe:
             return Check("ok")
         return Check("down", detail="each process counts alone until the store is back")
 
-    async def _ask(self) -> tuple[Check, list[Follower]]:
+    async def _ask(self) -> tuple[Check, list[Follower], MailStanding | None]:
         started_at = time.monotonic()
         asking = asyncio.gather(
-            self._database.ping(), self._database.followers(), return_exceptions=True
+            self._database.ping(),
+            self._database.followers(),
+            self._mail() if self._mail is not None else _unknown(),
+            return_exceptions=True,
         )
         # Not cancelled when it is late: a driver that is cancelled first asks the silent server
         # to cancel, too.
         done, _ = await asyncio.wait({asking}, timeout=PATIENCE_SECONDS)
         asking.add_done_callback(_forget)
         if not done:
-            return Check("down"), []
-        silence, followers = asking.result()
+            return Check("down"), [], None
+        silence, followers, mail = asking.result()
         if silence is not None:
-            return Check("down"), []
+            return Check("down"), [], None
         latency_ms = round((time.monotonic() - started_at) * 1000, 2)
         # Who can't say who follows can serve all the same.
         known = [] if isinstance(followers, BaseException) else followers
-        return Check("ok", latency_ms=latency_ms), known
+        told = None if isinstance(mail, BaseException) else mail
+        return Check("ok", latency_ms=latency_ms), known, told
 
 
 def following(followers: Sequence[Follower], prefix: str) -> FollowersCheck:
@@ -107,6 +116,26 @@ def following(followers: Sequence[Follower], prefix: str) -> FollowersCheck:
         names = ", ".join(each.name for each in late)
         return FollowersCheck(status="late", lag=lag, detail=f"behind: {names}")
     return FollowersCheck(status="ok", lag=lag)
+
+
+def mailed(standing: MailStanding | None) -> MailCheck:
+    """How mail is; `off` where that isn't known."""
+    if standing is None:
+        return MailCheck("off")
+    late = standing.oldest_seconds > MAIL_LATE_SECONDS
+    said = ["mail waits: see the log of `work`"] if late else []
+    if standing.failed:
+        said.append(f"{standing.failed} refused or given up within a day")
+    return MailCheck(
+        "late" if late else "ok",
+        standing.waiting,
+        int(standing.oldest_seconds) if standing.waiting else None,
+        "; ".join(said) or None,
+    )
+
+
+async def _unknown() -> None:
+    """In the place of what is not asked."""
 
 
 def _kind(name: str) -> str:

@@ -20,8 +20,10 @@ from litestar.exceptions import (
 )
 from litestar.types import ExceptionHandlersMap, Send
 
+from api.http import throttled
 from api.http.codes import CODES
-from api.http.limit_fields import limit_fields
+from api.http.problem import HttpProblem as HttpProblem
+from api.http.problem import Problem as Problem
 from application import errors as application
 from domain import errors as domain
 from domain.credit_amounts import decimal
@@ -30,41 +32,6 @@ MEDIA_TYPE = "application/problem+json"
 MOST_FAULTS = 50
 
 _log = structlog.get_logger("tollhouse.http")
-
-
-class Problem(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A problem document as it is sent; absent members are left out."""
-
-    type: str
-    title: str
-    status: int
-    code: str
-    detail: str
-    hint: str | None = None
-    param: str | None = None
-    request_id: str
-
-
-class HttpProblem(Exception):
-    """A refusal by the HTTP layer itself, by its code in `CODES`.
-
-    `param` names the field, parameter or header at fault. `headers` go with the answer.
-    """
-
-    def __init__(
-        self,
-        code: str,
-        detail: str,
-        hint: str | None = None,
-        param: str | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(f"{code}: {detail}")
-        self.code = code
-        self.detail = detail
-        self.hint = hint
-        self.param = param
-        self.headers = dict(headers or {})
 
 
 def problem_for(exc: Exception, request_id: str) -> tuple[Problem, dict[str, str]]:
@@ -87,6 +54,7 @@ def problem_for(exc: Exception, request_id: str) -> tuple[Problem, dict[str, str
         detail=found.detail,
         hint=found.hint,
         param=found.param,
+        factors=found.factors,
         request_id=request_id,
     )
     return problem, headers
@@ -148,6 +116,8 @@ def _judge_domain(exc: domain.DomainError) -> HttpProblem:
             return HttpProblem("NOT_FOUND", f"No such {exc.noun}.")
         case domain.NotPermitted():
             return HttpProblem("FORBIDDEN", f"This needs the right `{exc.right}`.")
+        case domain.OnOneself():
+            return HttpProblem("ON_ONESELF", CODES["ON_ONESELF"].example)
         case domain.Taken(kind="email"):
             return HttpProblem("EMAIL_TAKEN", "This email address is taken.", param="email")
         case domain.Taken(kind="username"):
@@ -156,6 +126,11 @@ def _judge_domain(exc: domain.DomainError) -> HttpProblem:
             return HttpProblem("ALREADY_TAKEN", f"This {exc.kind.replace('_', ' ')} is taken.")
         case domain.AccountNotActive():
             return HttpProblem("ACCOUNT_NOT_ACTIVE", f"The account is {exc.status}.")
+        case domain.NoSecondFactor():
+            return HttpProblem("NO_SECOND_FACTOR", CODES["NO_SECOND_FACTOR"].example)
+        case domain.TooManyPasskeys():
+            detail = f"An account has at most {exc.limit} passkeys."
+            return HttpProblem("TOO_MANY_PASSKEYS", detail)
         case domain.EntitlementExceeded():
             detail = f"The plan {exc.plan} permits {exc.limit} ({exc.entitlement})."
             return HttpProblem("PLAN_LIMIT_REACHED", detail)
@@ -200,6 +175,12 @@ def _judge_domain(exc: domain.DomainError) -> HttpProblem:
             return HttpProblem("PLAN_RETIRED", detail, param="plan")
         case domain.PlanInUse():
             return HttpProblem("PLAN_IN_USE", f"The plan `{exc.name}` can't be retired.")
+        case domain.AccountIsStaff():
+            detail = "The account has a level of staff: dismiss it first."
+            return HttpProblem("ACCOUNT_IS_STAFF", detail)
+        case domain.NotClosed():
+            detail = "Its grace period is over." if exc.too_late else "The account is not closed."
+            return HttpProblem("NOT_CLOSED", detail)
         case domain.NotSelfService():
             detail = f"The plan `{exc.name}` is given by the operator only."
             return HttpProblem("NOT_SELF_SERVICE", detail, param="plan")
@@ -223,7 +204,19 @@ def _judge_application(exc: application.ApplicationError) -> HttpProblem:
             after = {"retry-after": str(exc.retry_after_seconds)}
             return HttpProblem("OVERLOADED", f"Too busy at present: {exc.what}.", headers=after)
         case application.TooManyKeys():
-            return _too_many_keys(exc)
+            return throttled.too_many_keys(exc)
+        case application.TooManyAttempts():
+            return throttled.too_many_attempts(exc)
+        case application.SignInsThrottled():
+            return throttled.sign_ins_throttled(exc)
+        case application.MfaRequired():
+            detail = "A second factor is needed."
+            if exc.wrong is not None:
+                detail = "The second factor is wrong, or was used already."
+            return HttpProblem("MFA_REQUIRED", detail, param=exc.wrong, factors=exc.factors)
+        case application.PasskeyNotAccepted():
+            detail = CODES["PASSKEY_NOT_ACCEPTED"].example
+            return HttpProblem("PASSKEY_NOT_ACCEPTED", detail, param="credential")
         case application.PositionNotReached():
             detail = f"Position {exc.wanted} is not reached yet."
             return HttpProblem("POSITION_NOT_REACHED", detail, param="Tollhouse-Min-Position")
@@ -253,18 +246,6 @@ def _judge_application(exc: application.ApplicationError) -> HttpProblem:
     return _unexpected()
 
 
-def _too_many_keys(exc: application.TooManyKeys) -> HttpProblem:
-    limit, window, left = exc.limit, exc.window_seconds, exc.more_in_seconds
-    return HttpProblem(
-        "TOO_MANY_REQUESTS",
-        f"An account may be issued {limit} keys within {window} seconds.",
-        headers={
-            "retry-after": str(left),
-            **limit_fields("keys", limit, window, 0, left, exc.resets_at),
-        },
-    )
-
-
 _QUERY_FAULTS: dict[application.QueryFault, str] = {
     "invalid": "INVALID_REQUEST",
     "refused": "QUERY_REFUSED",
@@ -282,7 +263,9 @@ _WEBHOOK_FAULTS: dict[application.WebhookFault, str] = {
 _WITHOUT_WORDS: dict[type[application.ApplicationError], str] = {
     application.Unauthenticated: "UNAUTHENTICATED",
     application.WrongCredentials: "WRONG_CREDENTIALS",
-    application.RegistrationUnavailable: "REGISTRATION_UNAVAILABLE",
+    application.RefreshRefused: "REFRESH_TOKEN_INVALID",
+    application.WrongCode: "INVALID_CODE",
+    application.FreshSignInRequired: "FRESH_SIGN_IN_REQUIRED",
     application.StoreUnavailable: "STORE_UNAVAILABLE",
     application.DirectoryStale: "DIRECTORY_STALE",
     application.VersionConflict: "VERSION_CONFLICT",

@@ -74,6 +74,7 @@ START = Operation(
         "Session, `metadata` as that of the session and of its PaymentIntent."
     ),
     who="user",
+    own_hand=True,
     status=201,
     answer=PurchaseAnswer,
     example=_EXAMPLE,
@@ -103,6 +104,7 @@ PURCHASE = Operation(
     summary="Read a purchase",
     description="One of the own account's. Ask again until it is no longer pending.",
     who="user",
+    right="credits.read",
     answer=PurchaseAnswer,
     example=_EXAMPLE,
     parameters=(_PURCHASE_ID,),

@@ -75,6 +75,8 @@ QUOTAS = Operation(
         "zone, or of UTC; weeks begin on Monday."
     ),
     who="actor",
+    right="accounts.read",
+    permission="quotas.read",
     answer=AllowancePage,
     example={"items": [ALLOWANCE_EXAMPLE], "next_cursor": None},
     parameters=(
@@ -98,7 +100,8 @@ SET_ACCOUNT = Operation(
         "In the place of the one that its plan gives, until the account gets another plan. The "
         "body null ends it. What was used stays used. For staff."
     ),
-    who="user",
+    who="staff",
+    right="limits.set",
     answer=AccountQuota,
     example={"account_id": ACCOUNT_ID.example, "set": _RULE, "in_force": _RULE},
     body=QuotaRequest,
@@ -117,6 +120,8 @@ SET_KEY = Operation(
         "staff sets it. The body null ends it. What was used stays used."
     ),
     who="actor",
+    right="keys.manage",
+    permission="keys.manage",
     answer=KeyQuota,
     example={"key_id": _KEY, "quota": {**_RULE, "scope": "own"}},
     body=QuotaRequest,
@@ -135,7 +140,8 @@ RESET = Operation(
         "quota (`key_id`), of up to 200 of both, all or none (`ids`), or of everybody (`all`, "
         "which keeps no reason). For staff."
     ),
-    who="user",
+    who="staff",
+    right="limits.reset",
     answer=ResetAnswer,
     example={"reset": 1, "reset_at": "2026-01-31T12:00:00Z"},
     body=ResetRequest,

@@ -16,7 +16,15 @@ _KIB = 1024
 _LARGE = frozenset(
     {"/v1/keys/import", "/v1/keys/verify-batch", "/v1/accounts/import", "/v1/messages"}
 )
-_FORMS = frozenset({"/v1/auth/register", "/v1/auth/login", "/oauth/introspect", "/oauth/revoke"})
+_FORMS = frozenset(
+    {
+        "/v1/auth/register",
+        "/v1/auth/login",
+        "/v1/auth/refresh",
+        "/oauth/introspect",
+        "/oauth/revoke",
+    }
+)
 _FORM = "application/x-www-form-urlencoded"
 # So much beyond the limit is still read and thrown away: a client that is answered in the middle
 # of sending may see a reset connection instead of the answer.

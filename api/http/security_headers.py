@@ -22,6 +22,10 @@ class Headers(NamedTuple):
     pairs: list[tuple[bytes, bytes]]
     replaced: frozenset[bytes]
 
+    def with_more(self, pairs: list[tuple[bytes, bytes]]) -> "Headers":
+        """The same and these, which replace nothing."""
+        return Headers([*self.pairs, *pairs], self.replaced)
+
 
 class SecurityHeaders:
     """Which headers go on an answer, by the path that was asked for.
@@ -35,6 +39,7 @@ class SecurityHeaders:
             (b"referrer-policy", b"no-referrer"),
             (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=()"),
             (b"cross-origin-opener-policy", b"same-origin"),
+            (b"cross-origin-resource-policy", b"same-origin"),
         ]
         if production:
             # Not in development: a browser would refuse http://localhost for a year.

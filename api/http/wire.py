@@ -12,6 +12,7 @@ from typing import Any
 from weakref import ref
 
 import msgspec
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from api.http.problems import MEDIA_TYPE, HttpProblem, problem_for
@@ -21,7 +22,18 @@ HEAD_DEADLINE_SECONDS = 10.0
 # a problem document; from here on it is a flood.
 MAX_HEAD_BYTES = 64 * 1024
 
+CONNECTIONS = 10_000
+
 DIRECT = "tollhouse.direct"
+
+_REFUSALS = {
+    "INVALID_REQUEST": (b"400 Bad Request", "This is not a well-formed HTTP request."),
+    "HEADERS_TOO_LARGE": (
+        b"431 Request Header Fields Too Large",
+        f"The head of a request may have {MAX_HEAD_BYTES} bytes at most.",
+    ),
+    "OVERLOADED": (b"503 Service Unavailable", "Too many connections are open at present."),
+}
 
 
 def direct_of(scope: Mapping[str, Any]) -> "Direct | None":
@@ -75,17 +87,21 @@ class BoundedHttp(HttpToolsProtocol):
     """A connection has 10 s to bring a request's head, and 64 KiB for it; else it is closed.
 
     The same time is given to a body that still arrives after its request was answered. A request
-    that comes in one piece, as nearly all do, sets no timer.
+    that comes in one piece, as nearly all do, sets no timer. Of connections beyond `most` each is
+    told so and closed at its first word; those that are open go on.
     """
 
     head_deadline_seconds = HEAD_DEADLINE_SECONDS
+    most = CONNECTIONS
 
+    _one_too_many = False
     _in_head = False
     _head_bytes = 0
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._one_too_many = len(self.connections) > self.most
         self._set_deadline()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -93,11 +109,14 @@ class BoundedHttp(HttpToolsProtocol):
         self._clear_deadline()
 
     def data_received(self, data: bytes) -> None:
+        if self._one_too_many:
+            self._refuse("OVERLOADED")
+            return
         super().data_received(data)
         if self._in_head and not self.transport.is_closing():
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
-                self._refuse(b"431 Request Header Fields Too Large", "HEADERS_TOO_LARGE")
+                self._refuse("HEADERS_TOO_LARGE")
             elif self._deadline is None:
                 self._set_deadline()
 
@@ -140,22 +159,31 @@ class BoundedHttp(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """What can't be parsed as HTTP gets its problem document, too."""
-        self._refuse(b"400 Bad Request", "INVALID_REQUEST")
+        self._refuse("INVALID_REQUEST")
 
-    def _refuse(self, status: bytes, code: str) -> None:
+    def _refuse(self, code: str) -> None:
+        if self.transport.is_closing():
+            return
         request_id = f"req_{os.urandom(12).hex()}"
-        detail = (
-            "This is not a well-formed HTTP request."
-            if code == "INVALID_REQUEST"
-            else (f"The head of a request may have {MAX_HEAD_BYTES} bytes at most.")
-        )
-        problem, _ = problem_for(HttpProblem(code, detail), request_id)
+        status, detail = _REFUSALS[code]
+        app = self.app.app if isinstance(self.app, ProxyHeadersMiddleware) else self.app
+        # What every answer carries; the app never sees this one.
+        everywhere: bytes = getattr(app, "safe_head", b"")
+        problem, more = problem_for(HttpProblem(code, detail), request_id)
+        fields = b"".join(b"%b: %b\r\n" % (n.encode(), v.encode()) for n, v in more.items())
         body = msgspec.json.encode(problem)
         self.transport.write(
             b"HTTP/1.1 %b\r\ncontent-type: %b\r\nrequest-id: %b\r\n"
-            b"x-content-type-options: nosniff\r\ncache-control: no-store\r\n"
-            b"content-length: %d\r\nconnection: close\r\n\r\n%b"
-            % (status, MEDIA_TYPE.encode(), request_id.encode(), len(body), body)
+            b"%b%bcontent-length: %d\r\nconnection: close\r\n\r\n%b"
+            % (
+                status,
+                MEDIA_TYPE.encode(),
+                request_id.encode(),
+                everywhere,
+                fields,
+                len(body),
+                body,
+            )
         )
         self.transport.close()
 

@@ -16,6 +16,7 @@ import psycopg
 from domain.event import Recorded
 from infra.event_mapper import CannotDecode, EventMapper
 from infra.postgres.connection import SCHEMA, answering, connect
+from infra.postgres.name_keys import name_keys
 
 Log = Literal["decisions", "usage"]
 
@@ -209,12 +210,15 @@ async def read_page(
         binary=True,
     )
     rows = await cursor.fetchall()
+    keys = await name_keys(connection, mapper, [(row[3], row[4]) for row in rows])
     events = []
     reached = after
     for position, stream, version, name, state, _ in rows:
         if not nouns or name.partition(".")[0] in nouns:
             try:
-                events.append(mapper.decode(position, stream, version, name, state))
+                events.append(
+                    mapper.decode(position, stream, version, name, state, keys, names_only=True)
+                )
             except CannotDecode as error:
                 return Step(events, reached, False), Poison(position, str(error))
         reached = position

@@ -16,6 +16,7 @@ from application.ports import Followed, Unreadable
 from domain.event import Recorded
 from infra.event_mapper import CannotDecode, EventMapper, account_of
 from infra.postgres.connection import answering, connect
+from infra.postgres.name_keys import KeyOf, name_keys
 
 log = structlog.get_logger()
 
@@ -61,13 +62,21 @@ async def _page(
         (after, PAGE),
         binary=True,
     )
-    return [_readable(mapper, *row) for row in await cursor.fetchall()]
+    rows = await cursor.fetchall()
+    keys = await name_keys(connection, mapper, [(row[3], row[4]) for row in rows])
+    return [_readable(mapper, keys, *row) for row in rows]
 
 
 def _readable(
-    mapper: EventMapper, position: int, stream: str, version: int, name: str, state: bytes
+    mapper: EventMapper,
+    keys: KeyOf | None,
+    position: int,
+    stream: str,
+    version: int,
+    name: str,
+    state: bytes,
 ) -> Recorded | Unreadable:
     try:
-        return mapper.decode(position, stream, version, name, state)
+        return mapper.decode(position, stream, version, name, state, keys, names_only=True)
     except CannotDecode as error:
         return Unreadable(position, stream, version, name, str(error), account_of(state))

@@ -1,7 +1,7 @@
 """Rows that were right at commit, read through a small pool of async connections."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +10,7 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from application.errors import StoreUnavailable
-from application.ports import MOST_BEHIND, CreditRow, Follower, HoldRow
+from application.ports import MOST_BEHIND, AnswerExists, CreditRow, Follower, HoldRow
 from application.rows import Row
 from domain.accounts import Account
 from domain.api_keys import ApiKey
@@ -175,9 +175,11 @@ class PostgresLookups:
     async def answer(self, digest: bytes) -> tuple[bytes, bytes, int] | None:
         """Body digest, sealed answer and position for an Idempotency-Key's digest."""
         rows = await self.rows(
-            "SELECT body_digest, answer, notification_id FROM answers JOIN decisions "
-            "ON originator_id = stream_id AND originator_version = version "
-            "WHERE digest = %s AND answered_at > now() - interval '7 days'",
+            # Of version 0 is what came from no event: a challenge that was begun.
+            "SELECT body_digest, answer, coalesce(notification_id, 0) FROM answers "
+            "LEFT JOIN decisions ON originator_id = stream_id AND originator_version = version "
+            "WHERE digest = %s AND answered_at > now() - interval '7 days' "
+            "AND (version = 0 OR notification_id IS NOT NULL)",
             (digest,),
         )
         return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
@@ -204,8 +206,14 @@ class PostgresLookups:
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                 if time.monotonic() > deadline:
                     raise StoreUnavailable(str(error).strip()) from error
+            except psycopg.Error as error:
+                if error.sqlstate == "TH002" or error.diag.constraint_name == "answers_pkey":
+                    raise AnswerExists from error
+                raise
 
-    async def rows(self, sql: str, parameters: Sequence[Any]) -> list[Any]:
+    async def rows(
+        self, sql: str, parameters: Sequence[Any] | Mapping[str, Any]
+    ) -> list[Any]:
         """The rows that a query answers, over restarts of Postgres; StoreUnavailable."""
         # A connection that a restart of Postgres broke is found out by using it: try as
         # often as there can be broken ones.

@@ -8,7 +8,16 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from application.rows import CounterRow, CreditCounterRow, KeyDigestRow, Row, StateRow
+from application.rows import (
+    ClaimRow,
+    CounterRow,
+    CreditCounterRow,
+    DataKeyRow,
+    KeyDigestRow,
+    PasswordRow,
+    Row,
+    StateRow,
+)
 from infra.postgres.rows import INTO_PACKED, PACKED_STATE, STATEMENTS, statement
 
 LEAST = 16
@@ -93,6 +102,9 @@ _COUNTER = {
     "window_start": "bigint",
     "carry_max": "bigint",
 }
+_CLAIM = {"kind": "text", "digest": "bytea", "account_id": "text"}
+_DATA_KEY = {"account_id": "text", "wrapped": "bytea", "master_key_id": "text"}
+_PASSWORD = {"account_id": "text", "hash": "text"}
 _DIGEST = {"digest": "bytea", "key_id": "text"}
 _CREDIT_COUNTER = ("counter_id", "limit_amount", "changes_at", "rule_no", "entry_no")
 _CREDIT_COUNTERS = (
@@ -114,6 +126,13 @@ _MANY = {
         _from_arrays(STATEMENTS[CounterRow], _COUNTER), tuple(_COUNTER), ("counts_since",)
     ),
     STATEMENTS[CreditCounterRow]: _Many(_CREDIT_COUNTERS, _CREDIT_COUNTER),
+    STATEMENTS[ClaimRow]: _Many(_from_arrays(STATEMENTS[ClaimRow], _CLAIM), tuple(_CLAIM)),
+    STATEMENTS[DataKeyRow]: _Many(
+        _from_arrays(STATEMENTS[DataKeyRow], _DATA_KEY), tuple(_DATA_KEY)
+    ),
+    STATEMENTS[PasswordRow]: _Many(
+        _from_arrays(STATEMENTS[PasswordRow], _PASSWORD), tuple(_PASSWORD)
+    ),
     STATEMENTS[KeyDigestRow]: _Many(
         _from_arrays(STATEMENTS[KeyDigestRow], _DIGEST), tuple(_DIGEST)
     ),

@@ -20,7 +20,8 @@ POLL_SECONDS = 0.05
 # snapshot: what is answered is all of the log up to that position.
 _HISTORY = """
 SELECT f.position, h.* FROM followers f LEFT JOIN LATERAL (
-    SELECT position, stream, version, type, at, actor, request_id, data::text FROM history
+    SELECT position, stream, version, type, at, actor, request_id, data::text, account_id
+      FROM history
      WHERE {whose} AND position < %s ORDER BY position DESC LIMIT %s
 ) h ON true
 WHERE f.name = 'history' ORDER BY h.position DESC
@@ -68,7 +69,7 @@ class PostgresReadModels:
             rows = await self._lookups.rows(sql, parameters)
             reached = rows[0][0] if rows else 0
             if at_least is None or reached >= at_least:
-                return [_entry(row) for row in rows if row[1] is not None]
+                return [entry(row) for row in rows if row[1] is not None]
             if time.monotonic() > deadline:
                 raise PositionNotReached(at_least, reached)
             await asyncio.sleep(POLL_SECONDS)
@@ -102,8 +103,9 @@ class PostgresReadModels:
         return await moment(self._lookups, position, stream)
 
 
-def _entry(row: Sequence[Any]) -> HistoryEntry:
-    _, position, stream, version, type_, at, actor, request_id, data = row
+def entry(row: Sequence[Any]) -> HistoryEntry:
+    """A row of the read model, behind the position that it stands at."""
+    _, position, stream, version, type_, at, actor, request_id, data, account_id = row
     return HistoryEntry(
         position=position,
         stream=stream,
@@ -113,6 +115,7 @@ def _entry(row: Sequence[Any]) -> HistoryEntry:
         actor=actor,
         request_id=request_id,
         data=msgspec.json.decode(data),
+        account_id=account_id,
     )
 
 

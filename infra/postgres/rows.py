@@ -6,28 +6,57 @@ import msgspec
 
 from application.rows import (
     AnswerRow,
+    ChallengeRow,
+    ChallengeSpentRow,
+    ClaimGoneRow,
     ClaimRow,
+    ClosingOverRow,
+    ClosingRow,
     CounterRow,
     CreditCounterRow,
     CreditHoldOverRow,
     CreditHoldRow,
     DataKeyRow,
     EntitlementRow,
+    ErasedRow,
     KeyDigestRow,
     KeyIssuedRow,
+    KnownNetworkRow,
+    LockToldRow,
+    MailForgottenRow,
+    MailForNobodyRow,
+    MailRow,
     MovedUseRow,
+    PasskeyGoneRow,
+    PasskeyRow,
+    PasswordGoneRow,
     PasswordRow,
     PlanChangeOverRow,
     PlanChangeRow,
+    RecoveryCodesRow,
+    RecoveryCodeUsedRow,
     Row,
+    SessionOverRow,
     SessionRow,
+    SessionsOverRow,
+    SignInsClearedRow,
     StateRow,
+    TotpGoneRow,
+    TotpRow,
 )
 from projections.packing import Packed, pack
 
 STATEMENTS: dict[type[Row], str] = {
     ClaimRow: "INSERT INTO claims (kind, digest, account_id) "
     "VALUES (%(kind)s, %(digest)s, %(account_id)s)",
+    ClaimGoneRow: "DELETE FROM claims WHERE kind = %(kind)s AND digest = %(digest)s "
+    "AND account_id = %(account_id)s",
+    ChallengeRow: "INSERT INTO challenges (challenge_id, purpose, address_digest, account_id, "
+    "code_digest, guesses_left, sealed, master_key_id, made_at, expires_at) VALUES "
+    "(%(challenge_id)s, %(purpose)s, %(address_digest)s, %(account_id)s, %(code_digest)s, "
+    "%(guesses_left)s, %(sealed)s, %(master_key_id)s, %(made_at)s, %(expires_at)s) "
+    "ON CONFLICT (challenge_id) DO NOTHING",
+    ChallengeSpentRow: "SELECT spend_challenge(%(challenge_id)s)",
     StateRow: "INSERT INTO states (stream_id, noun, account_id, version, state) "
     "VALUES (%(stream_id)s, %(noun)s, %(account_id)s, %(version)s, %(state)s) "
     "ON CONFLICT (stream_id) DO UPDATE SET version = excluded.version, state = excluded.state",
@@ -60,15 +89,58 @@ STATEMENTS: dict[type[Row], str] = {
     "VALUES (%(account_id)s, %(wrapped)s, %(master_key_id)s)",
     PasswordRow: "INSERT INTO passwords (account_id, hash) VALUES (%(account_id)s, %(hash)s) "
     "ON CONFLICT (account_id) DO UPDATE SET hash = excluded.hash",
-    SessionRow: "INSERT INTO sessions (session_id, account_id, refresh_digest, expires_at) "
-    "VALUES (%(session_id)s, %(account_id)s, %(refresh_digest)s, %(expires_at)s)",
+    PasswordGoneRow: "DELETE FROM passwords WHERE account_id = %(account_id)s",
+    SessionRow: "SELECT start_session(%(session_id)s, %(account_id)s, %(refresh_digest)s, "
+    "%(expires_at)s, %(started_at)s, %(amr)s::text[], %(impersonator)s, %(epoch)s)",
+    SessionOverRow: "UPDATE sessions SET ended_at = %(ended_at)s "
+    "WHERE session_id = %(session_id)s AND ended_at IS NULL",
+    SessionsOverRow: "SELECT end_sessions(%(account_id)s, %(but)s, %(ended_at)s)",
     EntitlementRow: "SELECT require_fewer_than(%(account_id)s, %(noun)s, "
     "%(limit)s::bigint - %(adding)s + 1)",
     KeyIssuedRow: "SELECT count_key_issued(%(account_id)s, %(limit)s, %(window_start)s)",
+    ClosingRow: "INSERT INTO closings (account_id, final_at) "
+    "VALUES (%(account_id)s, %(final_at)s) "
+    "ON CONFLICT (account_id) DO UPDATE SET final_at = excluded.final_at",
+    ClosingOverRow: "DELETE FROM closings WHERE account_id = %(account_id)s",
+    ErasedRow: "SELECT erase_account(%(account_id)s, %(version)s, %(erased_at)s)",
     PlanChangeRow: "INSERT INTO plan_changes (account_id, plan, due_at) "
     "VALUES (%(account_id)s, %(plan)s, %(due_at)s) "
     "ON CONFLICT (account_id) DO UPDATE SET plan = excluded.plan, due_at = excluded.due_at",
     PlanChangeOverRow: "DELETE FROM plan_changes WHERE account_id = %(account_id)s",
+    TotpRow: "WITH offered AS (DELETE FROM totp_enrolments WHERE account_id = %(account_id)s) "
+    "INSERT INTO totps (account_id, sealed, master_key_id, last_step) VALUES "
+    "(%(account_id)s, %(sealed)s, %(master_key_id)s, %(last_step)s) "
+    "ON CONFLICT (account_id) DO UPDATE SET sealed = excluded.sealed, "
+    "master_key_id = excluded.master_key_id, last_step = excluded.last_step, guesses = 0",
+    TotpGoneRow: "WITH offered AS (DELETE FROM totp_enrolments WHERE account_id = %(account_id)s) "
+    "DELETE FROM totps WHERE account_id = %(account_id)s",
+    RecoveryCodesRow: "WITH old AS (DELETE FROM recovery_codes WHERE account_id = %(account_id)s) "
+    "INSERT INTO recovery_codes (account_id, digest) "
+    "SELECT %(account_id)s, unnest(%(digests)s::bytea[])",
+    RecoveryCodeUsedRow: "DELETE FROM recovery_codes "
+    "WHERE account_id = %(account_id)s AND digest = %(digest)s",
+    PasskeyRow: "INSERT INTO passkeys (passkey_id, account_id, credential_id, public_key, "
+    "sign_count, transports, backed_up, made_at) VALUES (%(passkey_id)s, %(account_id)s, "
+    "%(credential_id)s, %(public_key)s, %(sign_count)s, %(transports)s::text[], %(backed_up)s, "
+    "%(made_at)s)",
+    PasskeyGoneRow: "DELETE FROM passkeys WHERE passkey_id = %(passkey_id)s",
+    MailRow: "INSERT INTO mail (mail_id, account_id, address_digest, template, once_digest, "
+    "sealed, master_key_id, created_at) VALUES (%(mail_id)s, %(account_id)s, "
+    "%(address_digest)s, %(template)s, %(once_digest)s, %(sealed)s, %(master_key_id)s, "
+    "%(created_at)s) ON CONFLICT DO NOTHING",
+    MailForNobodyRow: "INSERT INTO mail (mail_id, account_id, address_digest, template, "
+    "once_digest, sealed, master_key_id, created_at, outcome, ended_at) VALUES (%(mail_id)s, "
+    "%(account_id)s, %(address_digest)s, %(template)s, %(once_digest)s, %(sealed)s, "
+    "%(master_key_id)s, %(created_at)s, 'forgotten', %(created_at)s) ON CONFLICT DO NOTHING",
+    # The sender deletes these rows once the files of a mail folder are gone, too.
+    MailForgottenRow: "UPDATE mail SET sealed = NULL, outcome = 'forgotten', ended_at = now(), "
+    "problem = NULL WHERE account_id = %(account_id)s OR address_digest = "
+    "ANY (%(address_digests)s::bytea[])",
+    KnownNetworkRow: "INSERT INTO known_networks (digest, account_id, known_until) "
+    "VALUES (%(digest)s, %(account_id)s, %(known_until)s) "
+    "ON CONFLICT (digest) DO UPDATE SET known_until = excluded.known_until",
+    SignInsClearedRow: "DELETE FROM sign_in_failures WHERE account_id = %(account_id)s",
+    LockToldRow: "UPDATE sign_in_failures SET tell_at = NULL WHERE subject = %(subject)s",
     AnswerRow: "SELECT remember_answer(%(digest)s, %(body_digest)s, %(answer)s, "
     "%(stream_id)s, %(version)s)",
 }

@@ -20,6 +20,7 @@ from domain.plans import Plan
 from infra.event_mapper import account_of
 from infra.postgres.connection import connect
 from infra.postgres.directory_pages import NOUNS, ranges
+from projections.access_gate import AccessGate
 from projections.packed_states import Page
 from projections.packing import Part
 
@@ -46,8 +47,22 @@ SELECT notification_id, originator_id, originator_version, topic, state FROM dec
 """
 
 
+# Read from an index that holds nothing else (0013_sessions.sql).
+_RAISED = b"""
+SELECT stream_id, (state_json(state) ->> 'epoch')::bigint, state_json(state) ->> 'status'
+  FROM states WHERE noun = 'account' AND (state_json(state) ->> 'epoch')::bigint > 0
+"""
+_ENDED = b"""
+SELECT session_id, ended_at FROM sessions
+ WHERE ended_at > now() - make_interval(secs => %s) ORDER BY ended_at
+"""
+
+
 class Loading(Protocol):
     """What a key directory takes in."""
+
+    @property
+    def gate(self) -> AccessGate: ...
 
     @property
     def partial(self) -> bool: ...
@@ -79,6 +94,7 @@ async def load_states(url: str, directory: Loading) -> int:
             row = await cursor.fetchone()
             await _load_packed(cursor, directory)
             await _load_others(cursor, directory)
+            await _load_gate(cursor, directory.gate)
             await cursor.execute(_UNKNOWN, (CATALOGUE.names(),), binary=True)
             for position, stream, version, name, state in await cursor.fetchall():
                 problem = f"unknown event type {name}"
@@ -125,6 +141,15 @@ async def _load_others(cursor: psycopg.AsyncCursor[Any], directory: Loading) -> 
         "SELECT DISTINCT unnest(algorithms) FROM packed_states WHERE algorithms IS NOT NULL"
     )
     directory.know_algorithms([row[0] for row in await cursor.fetchall()])
+
+
+async def _load_gate(cursor: psycopg.AsyncCursor[Any], gate: AccessGate) -> None:
+    await cursor.execute(_RAISED, binary=True)
+    for account_id, epoch, status in await cursor.fetchall():
+        gate.keep(account_id, epoch, status)
+    await cursor.execute(_ENDED, (gate.keep_seconds,))
+    for session_id, ended_at in await cursor.fetchall():
+        gate.end(session_id, ended_at)
 
 
 def _keep(directory: Loading, rows: Iterable[tuple[str, bytes]]) -> None:

@@ -82,6 +82,14 @@ class People:
         self._staff = self._staff or await self.sign_in(*ADMIN)
         return dict(self._staff)
 
+    async def level(self, level: str) -> dict[str, str]:
+        """The headers of a new member of staff of this level."""
+        made = await self.register()
+        body = {"account": made["id"], "level": level, "reason": "for a test"}
+        reply = await self._client.post("/v1/staff", json=body, headers=await self.staff())
+        assert reply.status_code == 201, reply.text
+        return await self.sign_in(made["email"])
+
     async def key(self, headers: dict[str, str], **fields: Any) -> dict[str, Any]:
         """A new key, with its secret in `key`."""
         body = {"name": "a key", **fields}
@@ -106,6 +114,12 @@ async def house(postgres_server: RunningPostgres) -> AsyncIterator[House]:
         argon2_time=1,
         require_verified_email=False,
         keys_per_hour=0,
+        otp_per_hour=0,
+        otp_per_hour_address=0,
+        failed_logins_per_hour=0,
+        global_failed_logins_per_hour=0,
+        second_factors_per_hour=0,
+        lockout_after=0,
         # Not what these tests are about, and a busy machine is not stale.
         directory_max_staleness_ms=30_000,
     )

@@ -5,7 +5,8 @@ from typing import Any
 import httpx
 import pytest
 
-from api.http.auth_shapes import LoginRequest, RegisterRequest
+from api.http.auth_shapes import RegisterRequest
+from api.http.login_shapes import LoginRequest
 from house import House
 from tests.api.conftest import PASSWORD, People, refused
 
@@ -29,7 +30,7 @@ async def test_201_registration_answers_the_account_and_a_position(
         "kind": "business",
         "actor_type": "creator",
         "hobbies": "engines",
-        "wallet_address": "0xabc",
+        "wallet_address": "0xfb6916095ca1df60bb79ce92ce3ea74c37c5d359",
     }
     reply = await client.post(REGISTER, json=body)
     assert reply.status_code == 201

@@ -8,7 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from api.http.health import Check, FollowersCheck
-from api.http.probe import closed_streams, following
+from api.http.probe import closed_streams, following, mailed
+from application.mailing import MailStanding
 from application.ports import Follower
 from tests.api.conftest import FixedProbe
 
@@ -101,9 +102,28 @@ async def test_health_says_what_runs_and_since_when(client: httpx.AsyncClient) -
     assert body["uptime_seconds"] >= 0
     assert body["memory"]["rss_bytes"] is None or body["memory"]["rss_bytes"] > 1_000_000
     parts = {"database", "event_log", "nats", "directory", "projections", "publisher", "lake"}
-    assert set(body["checks"]) == parts | {"rate_limits"}
+    assert set(body["checks"]) == parts | {"rate_limits", "mail"}
     assert body["checks"]["publisher"]["lag"] == {"publish_usage": 0}
     assert set(body["checks"]["directory"]) >= {"position", "staleness_ms", "keys", "accounts"}
+
+
+@pytest.mark.parametrize(
+    ("standing", "status", "says"),
+    [
+        (None, "off", ""),
+        (MailStanding(), "ok", ""),
+        (MailStanding(3, 299.0), "ok", ""),
+        (MailStanding(3, 301.0), "late", "waits"),
+        (MailStanding(failed=2), "ok", "2 refused or given up"),
+    ],
+)
+def test_mail_that_waits_for_long_is_told(
+    standing: MailStanding | None, status: str, says: str
+) -> None:
+    check = mailed(standing)
+    assert check.status == status
+    assert says in (check.detail or "")
+    assert (check.oldest_seconds is None) == (standing is None or not standing.waiting)
 
 
 def test_closed_streams_are_counted_and_say_what_to_do() -> None:

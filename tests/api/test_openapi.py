@@ -8,9 +8,17 @@ import msgspec
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from api.http.account_shapes import (
+    AmendAccountRequest,
+    CloseAccountRequest,
+    MakeAccountRequest,
+    ReasonRequest,
+    RotateForRequest,
+)
 from api.http.analytics_shapes import QueryRequest
 from api.http.api_key_shapes import AmendRequest, IssueRequest, RevokeRequest
-from api.http.auth_shapes import LoginRequest, RegisterRequest
+from api.http.auth_shapes import RegisterRequest
+from api.http.closing_shapes import CloseRequest, ImportAccountsRequest, RestoreRequest
 from api.http.codes import CODES
 from api.http.credit_shapes import (
     CaptureRequest,
@@ -19,10 +27,23 @@ from api.http.credit_shapes import (
     HoldRequest,
     SpendRequest,
 )
+from api.http.duty_operations import AppointRequest, MoveRequest
+from api.http.factor_shapes import PasskeyRequest, TotpConfirmRequest
 from api.http.key_lineage_shapes import ImportRequest, LeakRequest, RotateRequest
+from api.http.login_shapes import LoginRequest, PasskeyLoginRequest
 from api.http.plan_shapes import AssignRequest, ChangeRequest, PublishRequest, UpgradeRequest
+from api.http.profile_shapes import AmendMeRequest, EmailChangeRequest, EmailConfirmRequest
 from api.http.purchase_shapes import NoticeRequest, PurchaseRequest
 from api.http.quota_operations import QuotaRequest, ResetRequest
+from api.http.registration_shapes import (
+    ConfirmRequest,
+    OtpRequest,
+    OtpVerifyRequest,
+    PasswordChangeRequest,
+    PasswordResetRequest,
+    StrengthRequest,
+)
+from api.http.session_shapes import RefreshRequest, TokenRequest
 from api.verification import VerifyBatchRequest, VerifyRequest
 from tests.api.conftest import People
 
@@ -31,7 +52,54 @@ pytestmark = pytest.mark.anyio
 ROUTES = {
     ("post", "/v1/auth/register"),
     ("post", "/v1/auth/login"),
+    ("post", "/v1/auth/passkey/options"),
+    ("post", "/v1/auth/passkey"),
+    ("post", "/v1/me/totp"),
+    ("delete", "/v1/me/totp"),
+    ("post", "/v1/me/totp/confirm"),
+    ("post", "/v1/me/recovery-codes"),
+    ("post", "/v1/me/passkeys/options"),
+    ("post", "/v1/me/passkeys"),
+    ("get", "/v1/me/passkeys"),
+    ("delete", "/v1/me/passkeys/{passkey_id}"),
+    ("post", "/v1/auth/register/confirm"),
+    ("post", "/v1/auth/otp"),
+    ("post", "/v1/auth/otp/verify"),
+    ("post", "/v1/auth/password/change"),
+    ("post", "/v1/auth/password/reset"),
+    ("post", "/v1/auth/password/strength"),
     ("get", "/v1/me"),
+    ("patch", "/v1/me"),
+    ("delete", "/v1/me"),
+    ("post", "/v1/me/restore"),
+    ("post", "/v1/auth/refresh"),
+    ("post", "/v1/auth/logout"),
+    ("post", "/v1/auth/logout-all"),
+    ("get", "/v1/auth/token"),
+    ("get", "/v1/me/sessions"),
+    ("delete", "/v1/me/sessions/{session_id}"),
+    ("post", "/oauth/introspect"),
+    ("post", "/oauth/revoke"),
+    ("get", "/.well-known/jwks.json"),
+    ("get", "/.well-known/oauth-authorization-server"),
+    ("post", "/v1/accounts/import"),
+    ("post", "/v1/me/email/change"),
+    ("post", "/v1/me/email/confirm"),
+    ("get", "/v1/accounts"),
+    ("post", "/v1/accounts"),
+    ("get", "/v1/accounts/{account_id}"),
+    ("patch", "/v1/accounts/{account_id}"),
+    ("delete", "/v1/accounts/{account_id}"),
+    ("post", "/v1/accounts/{account_id}/suspend"),
+    ("post", "/v1/accounts/{account_id}/reinstate"),
+    ("post", "/v1/accounts/{account_id}/sessions/end"),
+    ("post", "/v1/accounts/{account_id}/password/reset"),
+    ("post", "/v1/accounts/{account_id}/keys/{key_id}/rotate"),
+    ("post", "/v1/accounts/{account_id}/impersonation"),
+    ("get", "/v1/staff"),
+    ("post", "/v1/staff"),
+    ("patch", "/v1/staff/{staff_id}"),
+    ("delete", "/v1/staff/{staff_id}"),
     ("post", "/v1/keys"),
     ("get", "/v1/keys"),
     ("get", "/v1/keys/{key_id}"),
@@ -45,6 +113,9 @@ ROUTES = {
     ("get", "/v1/keys/whoami"),
     ("get", "/v1/keys/{key_id}/history"),
     ("get", "/v1/accounts/{account_id}/history"),
+    ("get", "/v1/events"),
+    ("get", "/v1/events/{position}"),
+    ("get", "/v1/verifications/{verification_id}/explain"),
     ("get", "/v1/plans"),
     ("post", "/v1/plans"),
     ("get", "/v1/plans/current"),
@@ -81,6 +152,24 @@ ROUTES = {
     ("get", "/health"),
 }
 BODIES: dict[str, type[msgspec.Struct]] = {
+    "close_me": CloseRequest,
+    "refresh": RefreshRequest,
+    "introspect": TokenRequest,
+    "revoke_token": TokenRequest,
+    "restore_me": RestoreRequest,
+    "import_accounts": ImportAccountsRequest,
+    "make_account": MakeAccountRequest,
+    "amend_account": AmendAccountRequest,
+    "close_account": CloseAccountRequest,
+    "suspend_account": ReasonRequest,
+    "reinstate_account": ReasonRequest,
+    "end_account_sessions": ReasonRequest,
+    "start_password_reset": ReasonRequest,
+    "rotate_account_key": RotateForRequest,
+    "impersonate": ReasonRequest,
+    "appoint_staff": AppointRequest,
+    "move_staff": MoveRequest,
+    "dismiss_staff": ReasonRequest,
     "publish_plan": PublishRequest,
     "change_plan": ChangeRequest,
     "upgrade_plan": UpgradeRequest,
@@ -90,6 +179,18 @@ BODIES: dict[str, type[msgspec.Struct]] = {
     "reset_quotas": ResetRequest,
     "register": RegisterRequest,
     "login": LoginRequest,
+    "passkey_login": PasskeyLoginRequest,
+    "confirm_totp": TotpConfirmRequest,
+    "add_passkey": PasskeyRequest,
+    "confirm_registration": ConfirmRequest,
+    "send_code": OtpRequest,
+    "verify_code": OtpVerifyRequest,
+    "change_password": PasswordChangeRequest,
+    "reset_password": PasswordResetRequest,
+    "judge_password": StrengthRequest,
+    "amend_me": AmendMeRequest,
+    "change_email": EmailChangeRequest,
+    "confirm_email": EmailConfirmRequest,
     "issue_key": IssueRequest,
     "amend_key": AmendRequest,
     "revoke_key": RevokeRequest,
@@ -145,7 +246,9 @@ async def test_every_operation_says_what_it_is(document: dict[str, Any]) -> None
         assert all("example" in media for media in content.values())
         for status, response in operation["responses"].items():
             media = response.get("content", {})
-            if status < "400" and status != "204":
+            if (path, status) == ("/oauth/revoke", "200"):
+                assert not media  # RFC 7009, 2.2: the status says it all
+            elif status < "400" and status != "204":
                 assert media["application/json"]["example"]
             elif status >= "400" and not path.startswith("/health"):
                 assert set(media) == {"application/problem+json"}
@@ -171,6 +274,10 @@ async def test_examples_of_answers_have_the_shape_of_answers(
     for path, given in (
         ("/v1/me", headers),
         ("/v1/keys", headers),
+        ("/v1/auth/token", headers),
+        ("/v1/me/sessions", headers),
+        ("/.well-known/jwks.json", {}),
+        ("/.well-known/oauth-authorization-server", {}),
         ("/v1/plans", {}),
         ("/v1/plans/current", headers),
         ("/v1/plans/comparison", {}),
@@ -192,7 +299,7 @@ async def test_examples_of_answers_have_the_shape_of_answers(
 
 async def test_protected_operations_say_how_to_get_in(document: dict[str, Any]) -> None:
     schemes = document["components"]["securitySchemes"]
-    assert set(schemes) == {"bearer", "key"}
+    assert set(schemes) == {"bearer", "key", "cookie", "client"}
     for operation in operations(document).values():
         refusals = operation["responses"].get("401", {"content": {}})["content"]
         examples = refusals.get("application/problem+json", {"examples": {}})["examples"]

@@ -2,34 +2,47 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import msgspec
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from application.accounts import RegisterAccount, register
 from application.api_keys import IssuedApiKey, issue
+from application.closing_ports import NoLedger
 from application.deciding import FOLLOWED, OPERATOR, PUBLIC, Context, Principal
+from application.ending import ended
 from application.plans import publish_shipped
-from application.ports import Policy, Ports
+from application.ports import Policy, Ports, Strength
+from application.sessions import SignedIn
+from application.signing_in import Client, SecondFactor, by_password
 from domain.accounts import Account
 from domain.allowances import Quota
 from domain.api_keys import IssueApiKey
 from infra.event_mapper import EventMapper
 from infra.event_store import PostgresEventStore
+from infra.passkeys import WebAuthnPasskeys
+from infra.password_strength import strength
+from infra.postgres.account_pages import PostgresAccountPages
+from infra.postgres.challenges import PostgresBreached, PostgresChallenges
+from infra.postgres.closings import PostgresClosings
+from infra.postgres.factors import PostgresFactors
+from infra.postgres.log_pages import PostgresLogPages
 from infra.postgres.lookups import PostgresLookups
 from infra.postgres.read_models import PostgresReadModels
+from infra.postgres.sessions import PostgresSessions
 from infra.postgres.states import load_states
+from infra.postgres.throttles import PostgresThrottles
+from infra.refresh_tokens import PepperedRefreshTokens
+from infra.signing_keys import Keyring, StoredSigningKeys, first_keys
 from infra.tokens import SignedTokens
 from projections.key_directory import KeyDirectory
 from tests.factories import DIGESTS, a_vault, an_id
 
 PASSWORD = "correct horse battery"
-SIGNING_KEY = Ed25519PrivateKey.from_private_bytes(b"s" * 32)
 
 
 class CheapPasswords:
@@ -50,6 +63,12 @@ class CheapPasswords:
         except VerificationError:
             return False
 
+    def needs_rehash(self, hash: str) -> bool:
+        return not hash.startswith("$argon2id$")
+
+    async def strength(self, password: str, words: Sequence[str]) -> Strength:
+        return strength(password, words)
+
 
 class House:
     """One process: its ports, its directory, and short ways to do what many tests do."""
@@ -60,19 +79,36 @@ class House:
         self.store = PostgresEventStore(url, "log1", self.vault, EventMapper(), "decisions")
         self.lookups = PostgresLookups(url)
         self.directory = KeyDirectory({event: noun.evolve for event, noun in FOLLOWED.items()})
+        self.directory.erased = self.vault.forget
         self.passwords = CheapPasswords()
+        self.directory.gate.keep_for(policy.access_token_ttl_seconds)
+        keys = first_keys(url, self.vault)
+        self.ring = Keyring(keys, policy.access_token_ttl_seconds)
         self.ports = Ports(
             store=self.store,
             lookups=self.lookups,
             read_models=PostgresReadModels(self.lookups),
+            log_pages=PostgresLogPages(self.lookups, self.vault),
+            account_pages=PostgresAccountPages(self.lookups),
             directory=self.directory,
             digests=DIGESTS,
             passwords=self.passwords,
             vault=self.vault,
-            tokens=SignedTokens({"k1": SIGNING_KEY}, "https://issuer", "tollhouse"),
+            tokens=SignedTokens(self.ring, "https://issuer", "tollhouse"),
+            sessions=PostgresSessions(self.lookups),
+            refresh_tokens=PepperedRefreshTokens(b"p" * 32),
+            gate=self.directory.gate,
+            signing_keys=StoredSigningKeys(self.lookups, self.vault, self.ring, days=90),
+            throttles=PostgresThrottles(self.lookups),
+            factors=PostgresFactors(self.lookups),
+            passkeys=WebAuthnPasskeys(None, "Tollhouse"),
+            closings=PostgresClosings(self.lookups),
+            ledger=NoLedger(),
             policy=policy,
             clock=lambda: datetime.now(UTC),
             entropy=os.urandom,
+            challenges=PostgresChallenges(self.lookups),
+            breached=PostgresBreached(self.lookups),
         )
 
     async def account(self, email: str | None = None, plan: str = "free") -> Account:
@@ -102,6 +138,19 @@ def owner(account: Account) -> Principal:
     return Principal(kind="account", id=account.id, account_id=account.id)
 
 
+async def sign_in(
+    ports: Ports,
+    context: Context,
+    name: str,
+    password: str,
+    ip: str | None = None,
+    user_agent: str | None = None,
+) -> tuple[SignedIn, int]:
+    """Sign in by a password alone, from a network of one's own."""
+    client = Client(network=ip or "192.0.2.1", ip=ip, user_agent=user_agent)
+    return await by_password(ports, context, name, password, SecondFactor(), client)
+
+
 @asynccontextmanager
 async def opened(url: str, policy: Policy | None = None) -> AsyncIterator[House]:
     """A process on this database: loads the states, and follows the log while it is open."""
@@ -114,8 +163,7 @@ async def opened(url: str, policy: Policy | None = None) -> AsyncIterator[House]
         await publish_shipped(house.ports, an_id("cmd"))
         yield house
     finally:
-        following.cancel()
-        await asyncio.wait([following])
+        await ended(following)
         await house.lookups.close()
         await house.store.close()
 

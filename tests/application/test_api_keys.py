@@ -273,4 +273,4 @@ async def test_an_account_on_a_plan_that_nobody_knows_gets_no_key(database_url: 
 
 
 def test_the_public_is_not_staff() -> None:
-    assert not PUBLIC.is_staff
+    assert not PUBLIC.may("accounts.read")

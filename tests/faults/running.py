@@ -50,6 +50,11 @@ class Up:
             # All of a test's people come from one address; limits have tests of their own.
             "TOLLHOUSE_RATE_LIMIT_PER_MINUTE": "0",
             "TOLLHOUSE_KEYS_PER_HOUR": "0",
+            "TOLLHOUSE_OTP_PER_HOUR": "0",
+            "TOLLHOUSE_OTP_PER_HOUR_ADDRESS": "0",
+            "TOLLHOUSE_FAILED_LOGINS_PER_HOUR": "0",
+            "TOLLHOUSE_GLOBAL_FAILED_LOGINS_PER_HOUR": "0",
+            "TOLLHOUSE_LOCKOUT_AFTER": "0",
             "TOLLHOUSE_ADMIN_EMAIL": ADMIN[0],
             "TOLLHOUSE_ADMIN_PASSWORD": ADMIN[1],
             "TOLLHOUSE_SERVICE_KEY": SERVICE_KEY,

@@ -85,16 +85,19 @@ def checkpoint(url: str, name: str) -> int:
     return int(rows(url, "SELECT position FROM followers WHERE name = %s", name)[0][0])
 
 
-def taking(url: str) -> Callable[[str, Log], AbstractAsyncContextManager[Hold]]:
+def taking(
+    url: str, mapper: EventMapper = MAPPER
+) -> Callable[[str, Log], AbstractAsyncContextManager[Hold]]:
     """How jobs take hold on this database."""
-    return lambda name, log: taken(url, name, log, MAPPER)
+    return lambda name, log: taken(url, name, log, mapper)
 
 
 @asynccontextmanager
-async def kept(url: str, *jobs: Job) -> AsyncIterator[None]:
-    """These jobs run, as in `work`; all read models' if none is named."""
+async def kept(url: str, *jobs: Job, mapper: EventMapper = MAPPER) -> AsyncIterator[None]:
+    """These jobs run, as in `work`; all read models' if none is named. Names of people are read
+    where the mapper has a vault."""
     chosen = jobs or tuple(ReadModelJob(model) for model in READ_MODELS)
-    tasks = [asyncio.create_task(keep(job, taking(url))) for job in chosen]
+    tasks = [asyncio.create_task(keep(job, taking(url, mapper))) for job in chosen]
     try:
         yield
     finally:

@@ -108,7 +108,6 @@ LABELS: dict[str, str | int | float | bool | None] = {
 }
 
 ADDED_LATER: dict[str, frozenset[str]] = {
-    "account.registered.v1": frozenset({"external_id"}),
     "session.started.v1": frozenset({"impersonator"}),
     "allowance.set.v1": frozenset({"carry_over_max", "anchor", "time_zone"}),
     "api_key.issued.v1": frozenset({"roles", "ip_allow", "rate_limits"}),
@@ -119,7 +118,8 @@ show that such bytes are still read."""
 EXAMPLES: list[Event] = [
     AccountRegistered(
         account_id="acct_00000000000000000000000001",
-        username="ada",
+        username="GOLDEN-PERSONAL-ada",
+        external_id="GOLDEN-PERSONAL-7",
         kind="business",
         actor_type="creator",
         email="GOLDEN-PERSONAL@example.org",
@@ -132,7 +132,7 @@ EXAMPLES: list[Event] = [
     ),
     EmailVerified(),
     EmailChanged(verified=False, email="GOLDEN-PERSONAL-new@example.org"),
-    UsernameChanged(username="countess"),
+    UsernameChanged(username="GOLDEN-PERSONAL-countess"),
     ProfileChanged(
         changed=("name", "phone", "about", "hobbies", "avatar_url", "wallet_address", "kind"),
         kind="personal",

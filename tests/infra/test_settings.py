@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from application.ports import ThrottlePolicy
 from infra.settings import Settings, SettingsError, development_secrets, load
+from infra.throttle_settings import throttle_policy
 
 
 def made() -> str:
@@ -69,6 +71,16 @@ def test_environment_wins_over_file_over_dotenv_over_default(tmp_path: Path) -> 
         ("TRUSTED_PROXIES", "10.0.0.0/8, nonsense", "10.0.0.0/8"),
         ("RATE_LIMIT_PER_MINUTE", "-1", "0 (no limit)"),
         ("KEYS_PER_HOUR", "-1", "0 (no limit)"),
+        ("LOCKOUT_AFTER", "-1", "0 (no limit)"),
+        ("LOCKOUT_SECONDS", "0", "above 0"),
+        ("KNOWN_NETWORK_DAYS", "0", "from 1"),
+        ("IP_ALLOW", "10.0.0.1/8", "10.0.0.0/8 is the whole network"),
+        ("IP_ALLOW", "everybody", "2001:db8::/32"),
+        ("CORS_ORIGINS", "*", "'*'"),
+        ("CORS_ORIGINS", "https://app.example.com/", "https://app.example.com"),
+        ("CORS_ORIGINS", "https://App.example.com", "https://app.example.com"),
+        ("CORS_ORIGINS", "https://app.example.com:443", "https://app.example.com"),
+        ("CORS_ORIGINS", "null", "'null'"),
         ("RATE_LIMIT_STORAGE", "memcached://hunter2@h", "redis://"),
         ("RATE_LIMIT_STORAGE", "redis:///hunter2", "redis://"),
         ("KEY_PREFIX", "Th-", "a-z"),
@@ -184,9 +196,23 @@ def test_example_file_names_every_setting_and_no_other() -> None:
     load(dict.fromkeys(named, ""), None)
 
 
-def test_an_access_control_that_is_not_built_is_refused_instead_of_ignored() -> None:
-    with pytest.raises(SettingsError, match="TOLLHOUSE_IP_ALLOW is not built yet"):
-        load({"TOLLHOUSE_IP_ALLOW": "10.0.0.0/8"}, None)
+def test_networks_and_origins_are_kept_as_they_are_compared() -> None:
+    found = load(
+        {
+            "TOLLHOUSE_IP_ALLOW": "::ffff:10.0.0.0/104, 2001:DB8::/32,192.0.2.7",
+            "TOLLHOUSE_CORS_ORIGINS": "https://app.example.com, http://localhost:5173",
+        },
+        None,
+    )
+    assert found.ip_allow == ("10.0.0.0/8", "2001:db8::/32", "192.0.2.7/32")
+    assert found.cors_origins == ("https://app.example.com", "http://localhost:5173")
+
+
+def test_every_throttle_is_a_setting_that_reaches_the_use_cases() -> None:
+    names = ThrottlePolicy.__struct_fields__
+    given = {f"TOLLHOUSE_{name.upper()}": str(n) for n, name in enumerate(names, 1001)}
+    policy = throttle_policy(load(given, None))
+    assert [getattr(policy, name) for name in names] == list(range(1001, 1001 + len(names)))
 
 
 @pytest.mark.parametrize(

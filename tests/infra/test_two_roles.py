@@ -10,9 +10,13 @@ import psycopg
 import pytest
 
 from application.asks import NOBODY, Ask
+from application.ending import ended
+from application.mail import Mail, forgotten, mail_row
+from application.mailing import send_due, sweep
 from application.ports import Follower
-from house import opened
+from house import House, opened
 from infra.followers import keep
+from infra.mail.sending import mailing
 from infra.postgres.connection import conninfo
 from infra.settings import Settings
 from infra.working import jobs_of
@@ -59,6 +63,7 @@ async def test_a_serving_role_with_the_grants_of_the_page_serves_and_follows(
             await prepare(settings, house, lambda line: None, first=True)
             await until(lambda: house.directory.fresh(30))
             await house.verifier.verify(Ask(NOBODY), "req_1")
+            await mailed_and_forgotten(settings, house)
             jobs = jobs_of(settings, app_url, nats.url, house.ports.store.log_id)
             following = [asyncio.create_task(keep(job, taking(app_url))) for job in jobs]
 
@@ -74,9 +79,16 @@ async def test_a_serving_role_with_the_grants_of_the_page_serves_and_follows(
                 assert [each for each in found if each.behind or not each.position] == []
                 assert len(found) == len(jobs) == 10
             finally:
-                for task in following:
-                    task.cancel()
-                await asyncio.gather(*following, return_exceptions=True)
+                await ended(*following)
+
+
+async def mailed_and_forgotten(settings: Settings, house: House) -> None:
+    """A mail goes, and goes away, as `serve` and `work` have it do."""
+    mail = Mail("account_closed", "ada@example.org")
+    await house.lookups.write([mail_row(house.ports, mail, house.ports.clock())])
+    assert await send_due(mailing(settings, house.lookups)) == 1
+    await house.lookups.write([forgotten(house.ports, "acct_1", [mail.to])])
+    assert await sweep(mailing(settings, house.lookups)) == 1
 
 
 @pytest.mark.parametrize("log", ["decisions", "usage"])

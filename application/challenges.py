@@ -1,0 +1,238 @@
+"""Proofs of an address: a code is mailed, and whoever tells it has the mailbox (NIST SP 800-63B-4).
+
+One mechanism for five purposes. `begin` mails six digits that are good for ten minutes and five
+guesses; `judge` says whether a guess is right; `verify` exchanges a right one for a token, good
+for an hour and one use; `redeem` says whom a token proves. Nothing tells whether an address has
+an account: for every address there is a row, a code, and the same work (ASVS 5.0 V6.3.8).
+"""
+
+from base64 import urlsafe_b64encode
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Literal
+
+import msgspec
+
+from application.deciding import Context, new_id
+from application.errors import WrongCode, WrongCredentials
+from application.mail import Mail, MailTemplate, mail_row
+from application.ports import Ports
+from application.rows import ChallengeRow, ChallengeSpentRow, MailForNobodyRow, Row
+from application.throttling import digest_of_address, otp_requested
+from domain import claims
+
+Purpose = Literal["register", "verify_email", "reset_password", "sign_in", "change_email"]
+OtpPurpose = Literal["verify_email", "reset_password", "sign_in"]
+
+CODE_SECONDS = 600
+TOKEN_SECONDS = 3600
+GUESSES = 5
+DIGITS = 6
+OTP_PURPOSES: tuple[OtpPurpose, ...] = ("verify_email", "reset_password", "sign_in")
+"""Those that `verify` gives a token for. The others end in a command of their own."""
+
+_MAILED: dict[Purpose, MailTemplate] = {
+    "register": "register_code",
+    "verify_email": "verify_email",
+    "reset_password": "reset_password",
+    "sign_in": "sign_in_code",
+    "change_email": "email_change_code",
+}
+_FOR_THE_FREE = ("register", "change_email")
+"""Purposes of an address that nobody may have yet."""
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """What is sealed with a challenge: the address, and what waits for its proof."""
+
+    address: str
+    payload: bytes = b""
+
+
+class Begun(msgspec.Struct, frozen=True):
+    """A challenge that was begun. `expires_in` is seconds."""
+
+    id: str
+    expires_in: int = CODE_SECONDS
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """A guess that was right. `spent` must be committed with what the proof was for: that is
+    what makes it good for one use."""
+
+    id: str
+    account_id: str | None
+    address: str
+    payload: bytes
+    spent: ChallengeSpentRow
+
+
+class Verified(msgspec.Struct, frozen=True):
+    """An address that was proven, and the token to go on with."""
+
+    token: str
+    purpose: OtpPurpose
+    account_id: str | None
+    address: str
+
+
+class Redeemed(msgspec.Struct, frozen=True):
+    """Whom a token proves. It stays good until `spent` is committed, in the same transaction as
+    what it was for: of many at once, one commits, and the others get WrongCredentials."""
+
+    account_id: str
+    address: str
+    spent: ChallengeSpentRow
+
+
+async def begin(
+    ports: Ports,
+    purpose: Purpose,
+    address: str,
+    payload: bytes = b"",
+    *,
+    account_id: str | None = None,
+    network: str | None = None,
+    template: MailTemplate | None = None,
+    context: Context | None = None,
+) -> Begun:
+    """Mail a code to this address. Takes as long, and answers the same, whoever has it.
+
+    With `context` the answer is kept for its Idempotency-Key. `payload` waits, sealed.
+    `account_id` is who asks to change to this address. `network` is where the request came
+    from; without one (staff asks) it isn't counted. InvalidCommand for what is no address,
+    TooManyAttempts.
+    """
+    address = claims.email(address)
+    digests = ports.digests.claims(claims.EMAIL, address)
+    if network is not None:
+        await otp_requested(ports, digest_of_address(ports, address), network)
+    holder = await ports.lookups.claim_holder(claims.EMAIL, digests)
+
+    now = ports.clock()
+    id = new_id(ports, "reg" if purpose == "register" else "chl")
+    code = f"{int.from_bytes(ports.entropy(8)) % 10**DIGITS:0{DIGITS}}"
+    waiting = msgspec.msgpack.encode(Waiting(address, payload))
+    sealed, master_key_id = ports.vault.seal_secret(waiting, _bound_to(id))
+    row = ChallengeRow(
+        challenge_id=id,
+        purpose=purpose,
+        address_digest=digests[0],
+        account_id=account_id or holder,
+        code_digest=_code_digests(ports, id, code)[0],
+        guesses_left=GUESSES,
+        sealed=sealed,
+        master_key_id=master_key_id,
+        made_at=now,
+        expires_at=now + timedelta(seconds=CODE_SECONDS),
+    )
+    letter = Mail(
+        template or _MAILED[purpose],
+        address,
+        {"code": code, "minutes": str(CODE_SECONDS // 60)},
+        account_id=account_id or holder,
+    )
+    mail: Row
+    if purpose in _FOR_THE_FREE:
+        # Whoever has the address learns that somebody typed it; who typed it learns nothing.
+        # The code of this challenge is told to nobody then.
+        mail = mail_row(
+            ports,
+            letter if holder is None else Mail("address_taken", address, account_id=holder),
+            now,
+        )
+    else:
+        mail = mail_row(ports, letter, now)
+        if holder is None:
+            mail = MailForNobodyRow(**msgspec.structs.asdict(mail))
+    begun = Begun(id)
+    rows: list[Row] = [row, mail]
+    if context is not None and context.idempotency is not None:
+        rows.append(context.idempotency.row(begun, id, 0))  # version 0: of no event
+    await ports.lookups.write(rows)
+    return begun
+
+
+async def judge(ports: Ports, challenge_id: str, purpose: Purpose, code: str) -> Judged:
+    """Whether this is the code. A wrong guess is counted, and the fifth is the last. WrongCode,
+    whatever was wrong."""
+    codes = _code_digests(ports, challenge_id, code)
+    found = await ports.challenges.guess(challenge_id[:64], (purpose,), codes, ports.clock())
+    if found is None:
+        raise WrongCode
+    waiting = _open(ports, found.challenge_id, found.sealed, found.master_key_id)
+    return Judged(
+        found.challenge_id,
+        found.account_id,
+        waiting.address,
+        waiting.payload,
+        ChallengeSpentRow(found.challenge_id),
+    )
+
+
+async def verify(
+    ports: Ports, challenge_id: str, code: str, purposes: Sequence[OtpPurpose] = OTP_PURPOSES
+) -> Verified:
+    """Exchange the right code for a token. Of many at once one gets it. WrongCode."""
+    token = "thv_" + urlsafe_b64encode(ports.entropy(32)).rstrip(b"=").decode()
+    now = ports.clock()
+    found = await ports.challenges.guess(
+        challenge_id[:64],
+        purposes,
+        _code_digests(ports, challenge_id, code),
+        now,
+        _token_digests(ports, token)[0],
+        now + timedelta(seconds=TOKEN_SECONDS),
+    )
+    if found is None:
+        raise WrongCode
+    waiting = _open(ports, found.challenge_id, found.sealed, found.master_key_id)
+    purpose = msgspec.convert(found.purpose, OtpPurpose)
+    return Verified(token, purpose, found.account_id, waiting.address)
+
+
+async def verify_newest(ports: Ports, address: str, purpose: OtpPurpose, code: str) -> Verified:
+    """The same for who knows the address and not the challenge's id: the newest counts.
+    WrongCode, InvalidCommand."""
+    digests = ports.digests.claims(claims.EMAIL, claims.email(address))
+    newest = await ports.challenges.newest(digests, purpose, ports.clock())
+    return await verify(ports, newest or "chl_nobody", code, (purpose,))
+
+
+async def redeem(ports: Ports, token: str, purpose: OtpPurpose) -> Redeemed:
+    """Whom this token proves, for this purpose. Nothing is spent before `Redeemed.spent` is
+    committed, so a sign-in that lacks a second factor may come again with it.
+
+    WrongCredentials for every token that is none, is over, was spent, is for another purpose,
+    or proves an address that nobody has.
+    """
+    found = await ports.challenges.of_token(_token_digests(ports, token), purpose, ports.clock())
+    if found is None or found.account_id is None:
+        raise WrongCredentials
+    address = _open(ports, found.challenge_id, found.sealed, found.master_key_id).address
+    holder = await ports.lookups.claim_holder(
+        claims.EMAIL, ports.digests.claims(claims.EMAIL, address)
+    )
+    if holder != found.account_id:  # the address has gone to somebody else since
+        raise WrongCredentials
+    return Redeemed(found.account_id, address, ChallengeSpentRow(found.challenge_id))
+
+
+def _open(ports: Ports, id: str, sealed: bytes, master_key_id: str) -> Waiting:
+    plain = ports.vault.open_secret(sealed, master_key_id, _bound_to(id))
+    return msgspec.msgpack.decode(plain, type=Waiting)
+
+
+def _bound_to(challenge_id: str) -> str:
+    return f"challenge:{challenge_id}"
+
+
+def _code_digests(ports: Ports, challenge_id: str, code: str) -> list[bytes]:
+    # Bound to the challenge: a code of one is none of another.
+    plain = f"{challenge_id}:{code.strip()}".encode("utf-8", "replace").decode()
+    return ports.digests.claims("challenge_code", plain)
+
+
+def _token_digests(ports: Ports, token: str) -> list[bytes]:
+    plain = token.encode("utf-8", "replace").decode()
+    return ports.digests.claims("verification_token", plain)

@@ -1,0 +1,419 @@
+"""Staff over HTTP: what each level sees and does, why, and what the person learns of it."""
+
+import csv
+import io
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from application.account_reading import REACHED_BY
+from domain.staff import LEVELS
+from house import House
+from infra.event_mapper import EventMapper
+from infra.vault import MasterKeyVault
+from tests.api.conftest import PASSWORD, People
+from tests.infra.following import kept
+from tests.mailbox import Mailed, mail_to
+
+pytestmark = pytest.mark.anyio
+
+SEEING_ALL = ("support", "advanced", "admin")
+REASON = {"reason": "asked for on the telephone"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def following(house: House) -> AsyncIterator[None]:
+    """The followers of read models run."""
+    mapper = EventMapper(vault=MasterKeyVault(b"m" * 32))
+    async with kept(str(house.lookups._pool.conninfo), mapper=mapper):
+        yield
+
+
+@pytest.fixture(scope="module")
+async def levels(people: People) -> dict[str, dict[str, str]]:
+    """The headers of one member of staff of each level."""
+    return {level: await people.level(level) for level in sorted(LEVELS)}
+
+
+async def person(people: People, **fields: Any) -> dict[str, Any]:
+    said = {"name": "Ada Lovelace", "phone": "+44 20 7946 0000", "about": "engines"}
+    return await people.register(**{**said, **fields})
+
+
+async def account(client: httpx.AsyncClient, headers: dict[str, str], name: str) -> Any:
+    reply = await client.get(f"/v1/accounts/{name}", headers=headers)
+    assert reply.status_code == 200, reply.text
+    return reply.json()
+
+
+async def newest(house: House, address: str) -> Mailed:
+    return (await mail_to(house.ports, address))[-1]
+
+
+async def history(
+    client: httpx.AsyncClient, headers: dict[str, str], id: str, after: httpx.Response
+) -> list[Any]:
+    seen = {**headers, "tollhouse-min-position": after.headers["tollhouse-position"]}
+    reply = await client.get(f"/v1/accounts/{id}/history", headers=seen)
+    assert reply.status_code == 200, reply.text
+    items: list[Any] = reply.json()["items"]
+    return items
+
+
+async def test_a_level_sees_the_fields_that_are_its_own(
+    client: httpx.AsyncClient, people: People, levels: dict[str, dict[str, str]]
+) -> None:
+    ada = await person(people)
+    path = f"/v1/accounts/{ada['id']}"
+    note = {**REASON, "note": "pays late"}
+    assert (await client.patch(path, json=note, headers=levels["support"])).status_code == 200
+    for level in ("viewer", "auditor"):
+        seen = await account(client, levels[level], ada["id"])
+        assert not (REACHED_BY | {"note"}) & set(seen)
+        assert seen["name"] == "Ada Lovelace"
+    for level in SEEING_ALL:
+        seen = await account(client, levels[level], f"@{ada['username']}")
+        assert (seen["email"], seen["note"]) == (ada["email"], "pays late")
+    assert (await client.get(path, headers=levels["analyst"])).status_code == 404
+    own = await account(client, await people.sign_in(ada["email"]), ada["id"])
+    assert own["phone"] == ada["phone"]
+    assert "note" not in own
+
+
+async def test_a_change_by_staff_carries_a_reason_and_stands_in_the_history(
+    client: httpx.AsyncClient, people: People, levels: dict[str, dict[str, str]]
+) -> None:
+    ada = await person(people)
+    path = f"/v1/accounts/{ada['id']}"
+    changes = {"name": "Countess", "username": people.name(), "phone": None}
+    reply = await client.patch(path, json=changes, headers=levels["support"])
+    assert (reply.status_code, reply.json()["param"]) == (400, "reason")
+    reply = await client.patch(path, json={**changes, **REASON}, headers=levels["support"])
+    assert reply.status_code == 200, reply.text
+    assert {name: reply.json()[name] for name in changes} == changes
+    told = await history(client, await people.sign_in(ada["email"]), ada["id"], reply)
+    made = [each for each in told if each["reason"] == REASON["reason"]]
+    assert {each["type"] for each in made} == {
+        "account.profile_changed.v1",
+        "account.username_changed.v1",
+    }
+    assert {each["actor"] for each in made} == {(await me(client, levels["support"]))["id"]}
+    taken = {"email": "x@example.com", "username": ada["username"], **REASON}
+    await people.register(username=ada["username"])  # given up, so it is free
+    reply = await client.patch(path, json=taken, headers=levels["support"])
+    assert reply.json()["code"] == "USERNAME_TAKEN"
+    assert (await account(client, levels["support"], ada["id"]))["email"] == ada["email"]
+
+
+async def me(client: httpx.AsyncClient, headers: dict[str, str]) -> Any:
+    return (await client.get("/v1/me", headers=headers)).json()
+
+
+async def test_another_address_by_staff_is_told_to_the_old_one_and_is_not_verified(
+    client: httpx.AsyncClient,
+    people: People,
+    levels: dict[str, dict[str, str]],
+    house: House,
+) -> None:
+    ada = await person(people)
+    new = f"{people.name()}@example.com"
+    reply = await client.patch(
+        f"/v1/accounts/{ada['id']}", json={"email": new, **REASON}, headers=levels["support"]
+    )
+    assert reply.status_code == 200, reply.text
+    assert (reply.json()["email"], reply.json()["email_verified"]) == (new, False)
+    assert (await newest(house, ada["email"])).template == "email_changed"
+    assert await people.sign_in(new)
+    await people.register(email=ada["email"])  # the old address is free
+
+
+async def test_who_is_staff_is_touched_only_by_who_manages_staff(
+    client: httpx.AsyncClient, people: People, levels: dict[str, dict[str, str]]
+) -> None:
+    """Else support would take over an admin by another address and a reset."""
+    boss = await me(client, levels["advanced"])
+    path = f"/v1/accounts/{boss['id']}"
+    for headers in (levels["support"], levels["advanced"]):
+        for method, where, body in (
+            ("PATCH", "", {"email": "mine@example.com", **REASON}),
+            ("POST", "/password/reset", REASON),
+            ("POST", "/suspend", REASON),
+            ("POST", "/sessions/end", REASON),
+        ):
+            reply = await client.request(method, path + where, json=body, headers=headers)
+            assert reply.status_code == 403, (where, reply.text)
+    reply = await client.patch(path, json={"note": "good", **REASON}, headers=levels["admin"])
+    assert reply.status_code == 200
+    reply = await client.post(path + "/impersonation", json=REASON, headers=levels["admin"])
+    assert reply.json()["code"] == "ACCOUNT_IS_STAFF"
+    own = (await me(client, levels["admin"]))["id"]
+    reply = await client.post(f"/v1/accounts/{own}/suspend", json=REASON, headers=levels["admin"])
+    assert reply.json()["code"] == "ON_ONESELF"
+
+
+async def test_staff_start_a_reset_and_never_choose_a_password(
+    client: httpx.AsyncClient,
+    people: People,
+    levels: dict[str, dict[str, str]],
+    house: House,
+) -> None:
+    ada = await person(people)
+    headers = await people.sign_in(ada["email"])
+    path = f"/v1/accounts/{ada['id']}"
+    for body in ({"password": "chosen for her", **REASON}, {"new_password": "x", **REASON}):
+        reply = await client.patch(path, json=body, headers=levels["admin"])
+        assert reply.json()["code"] == "UNKNOWN_FIELD"
+    reply = await client.post(path + "/password/reset", json=REASON, headers=levels["support"])
+    assert (reply.status_code, reply.content) == (204, b"")
+    assert (await client.get("/v1/me", headers=headers)).status_code == 401
+    login = {"email": ada["email"], "password": PASSWORD}
+    assert (await client.post("/v1/auth/login", json=login)).status_code == 401
+    mail = await newest(house, ada["email"])
+    assert mail.template == "reset_started"
+    body = {"email": ada["email"], "purpose": "reset_password", "code": mail.values["code"]}
+    token = (await client.post("/v1/auth/otp/verify", json=body)).json()["verification_token"]
+    chosen = "another horse and its battery"
+    body = {"verification_token": token, "new_password": chosen}
+    assert (await client.post("/v1/auth/password/reset", json=body)).status_code == 204
+    assert await people.sign_in(ada["email"], chosen)
+
+
+async def test_impersonation_is_short_marked_and_told_to_the_person(
+    client: httpx.AsyncClient,
+    people: People,
+    levels: dict[str, dict[str, str]],
+    house: House,
+) -> None:
+    ada = await person(people)
+    path = f"/v1/accounts/{ada['id']}/impersonation"
+    assert (await client.post(path, json={}, headers=levels["advanced"])).status_code == 400
+    assert (await client.post(path, json=REASON, headers=levels["support"])).status_code == 403
+    reply = await client.post(path, json=REASON, headers=levels["advanced"])
+    assert reply.status_code == 201, reply.text
+    assert reply.json()["expires_in"] == 900
+    assert "refresh_token" not in reply.json()
+    acting = {"authorization": f"Bearer {reply.json()['access_token']}"}
+    mail = await newest(house, ada["email"])
+    assert (mail.template, mail.values["reason"]) == ("impersonated", REASON["reason"])
+
+    key = await people.key(await people.sign_in(ada["email"]))
+    staff_id = (await me(client, levels["advanced"]))["id"]
+    reply = await client.patch(f"/v1/keys/{key['id']}", json={"name": "x"}, headers=acting)
+    told = await history(client, await people.sign_in(ada["email"]), ada["id"], reply)
+    made = next(each for each in told if each["type"] == "api_key.renamed.v1")
+    assert (made["actor"], made["impersonator"]) == (ada["id"], staff_id)
+    begun = next(each for each in told if each["type"] == "account.impersonated.v1")
+    assert (begun["actor"], begun["reason"]) == (staff_id, REASON["reason"])
+    assert (await client.get("/v1/accounts", headers=acting)).status_code == 403
+
+
+async def test_nobody_uses_the_owners_own_hand_while_impersonating(
+    client: httpx.AsyncClient, people: People, levels: dict[str, dict[str, str]]
+) -> None:
+    ada = await person(people)
+    path = f"/v1/accounts/{ada['id']}/impersonation"
+    token = (await client.post(path, json=REASON, headers=levels["admin"])).json()["access_token"]
+    acting = {"authorization": f"Bearer {token}"}
+    document = (await client.get("/openapi.json")).json()
+    refused = []
+    for where, methods in document["paths"].items():
+        for method, operation in methods.items():
+            if not operation["x-access"].get("own_hand"):
+                continue
+            content = operation.get("requestBody", {}).get("content", {})
+            body = content["application/json"]["example"] if content else None
+            url = re.sub(r"{\w+}", ada["id"], where)
+            reply = await client.request(method, url, json=body, headers=acting)
+            assert reply.json()["code"] == "NOT_WHILE_IMPERSONATING", (where, reply.text)
+            refused.append(operation["operationId"])
+    assert {"close_me", "change_password", "change_email", "issue_key"} <= set(refused)
+
+
+async def test_accounts_are_found_by_id_address_name_plan_status_and_role(
+    client: httpx.AsyncClient, people: People, levels: dict[str, dict[str, str]]
+) -> None:
+    made = [await people.register(username=f"findme.{each}{people.name()}") for each in "abc"]
+    ids = [each["id"] for each in made]
+
+    async def found(level: str = "support", **query: str) -> list[str]:
+        reply = await client.get("/v1/accounts", params=query, headers=levels[level])
+        assert reply.status_code == 200, reply.text
+        return [each["id"] for each in reply.json()["items"]]
+
+    suspended = await client.post(
+        f"/v1/accounts/{ids[1]}/suspend", json=REASON, headers=levels["support"]
+    )
+    seen = {"tollhouse-min-position": suspended.headers["tollhouse-position"]}
+    reply = await client.get(
+        "/v1/accounts", params={"search": "FINDME."}, headers={**levels["viewer"], **seen}
+    )
+    assert [each["id"] for each in reply.json()["items"]] == ids
+    assert not any("@" in str(value) for each in reply.json()["items"] for value in each.values())
+    assert await found(search=ids[2]) == [ids[2]]
+    assert await found(search=made[0]["email"].upper()) == [ids[0]]
+    assert await found(search=f"@{made[1]['username']}") == [ids[1]]
+    assert await found(search="nobody@example.com") == []
+    assert await found(search="findme.", status="suspended") == [ids[1]]
+    assert await found(search="findme.", plan="pro") == []
+    assert (await me(client, levels["admin"]))["id"] in await found(role="admin")
+    address = {"search": made[0]["email"]}
+    reply = await client.get("/v1/accounts", params=address, headers=levels["viewer"])
+    assert reply.status_code == 403
+
+
+async def test_pages_of_accounts_go_on_where_the_last_one_ended(
+    client: httpx.AsyncClient, people: People, levels: dict[str, dict[str, str]]
+) -> None:
+    prefix = people.name()
+    names = [f"{prefix}.{number}" for number in range(5)]
+    last = [await people.register(username=name) for name in names][-1]
+    path = f"/v1/accounts/{last['id']}"
+    reply = await client.patch(path, json={"note": "x", **REASON}, headers=levels["support"])
+    shown = {"tollhouse-min-position": reply.headers["tollhouse-position"]}
+    await client.get("/v1/accounts", headers={**levels["viewer"], **shown})
+    seen: list[str] = []
+    query = {"search": f"{prefix}.", "limit": "2"}
+    while True:
+        reply = (await client.get("/v1/accounts", params=query, headers=levels["viewer"])).json()
+        seen += [each["username"] for each in reply["items"]]
+        if reply["next_cursor"] is None:
+            break
+        query["cursor"] = reply["next_cursor"]
+    assert seen == names
+    for cursor in ("x", "AAAA", "not ours"):
+        query["cursor"] = cursor
+        reply = await client.get("/v1/accounts", params=query, headers=levels["viewer"])
+        assert (reply.status_code, reply.json()["param"]) == (400, "cursor")
+
+
+async def test_an_exported_list_has_everything_and_no_formula(
+    client: httpx.AsyncClient, people: People, levels: dict[str, dict[str, str]]
+) -> None:
+    prefix = people.name()
+    for number, external in enumerate(("=1+1", "+a", "-a", "@a", 'say "x", y', "plain")):
+        body = {
+            "email": f"{prefix}-{number}@example.com",
+            "username": f"{prefix}.{number}",
+            "external_id": f"{external}",
+            **REASON,
+        }
+        reply = await client.post("/v1/accounts", json=body, headers=levels["admin"])
+        assert reply.status_code == 201, reply.text
+    seen = {"tollhouse-min-position": reply.headers["tollhouse-position"]}
+    query = {"search": f"{prefix}."}
+    await client.get("/v1/accounts", params=query, headers={**levels["viewer"], **seen})
+    reply = await client.get(
+        "/v1/accounts", params=query, headers={**levels["viewer"], "accept": "text/csv"}
+    )
+    assert reply.headers["content-type"].startswith("text/csv")
+    rows = list(csv.DictReader(io.StringIO(reply.text)))
+    assert [row["external_id"] for row in rows] == [
+        "'=1+1",
+        "'+a",
+        "'-a",
+        "'@a",
+        'say "x", y',
+        "plain",
+    ]
+    assert "example.com" not in reply.text
+
+
+async def test_an_account_that_is_made_for_somebody_has_no_password_and_one_external_id(
+    client: httpx.AsyncClient, people: People, levels: dict[str, dict[str, str]]
+) -> None:
+    service = await people.service("accounts.manage")
+    body = {"email": f"{people.name()}@example.com", "external_id": f"crm-{people.name()}"}
+    reply = await client.post("/v1/accounts", json=body, headers=service)
+    assert reply.status_code == 201, reply.text
+    assert reply.json()["external_id"] == body["external_id"]
+    again = {**body, "email": f"{people.name()}@example.com"}
+    reply = await client.post("/v1/accounts", json=again, headers=service)
+    assert reply.json()["code"] == "ALREADY_TAKEN"
+    with_password = {**body, "email": "y@example.com", "password": PASSWORD}
+    reply = await client.post("/v1/accounts", json=with_password, headers=service)
+    assert reply.json()["code"] == "UNKNOWN_FIELD"
+    reply = await client.post("/v1/accounts", json=again, headers=levels["admin"])
+    assert (reply.status_code, reply.json()["param"]) == (400, "reason")
+    for level in ("viewer", "support", "auditor"):
+        reply = await client.post("/v1/accounts", json=again, headers=levels[level])
+        assert reply.status_code == 403
+
+
+async def test_staff_is_appointed_moved_and_dismissed_with_tokens_that_end(
+    client: httpx.AsyncClient, people: People, levels: dict[str, dict[str, str]]
+) -> None:
+    ada = await person(people)
+    old = await people.sign_in(ada["email"])
+    admin = levels["admin"]
+    body = {"account": ada["email"], "level": "support", **REASON}
+    assert (
+        await client.post("/v1/staff", json=body, headers=levels["advanced"])
+    ).status_code == 403
+    reply = await client.post("/v1/staff", json=body, headers=admin)
+    assert reply.status_code == 201, reply.text
+    assert (reply.json()["level"], reply.json()["plan"]) == ("support", "internal")
+    assert (await client.get("/v1/me", headers=old)).status_code == 401
+    path = f"/v1/staff/{ada['id']}"
+    reply = await client.patch(path, json={"level": "viewer", **REASON}, headers=admin)
+    assert reply.json()["roles"] == ["viewer"]
+    seen = {**admin, "tollhouse-min-position": reply.headers["tollhouse-position"]}
+    listed = (await client.get("/v1/staff?level=viewer", headers=seen)).json()["items"]
+    assert ada["id"] in [each["id"] for each in listed]
+    acting = await people.sign_in(ada["email"])
+    assert (await client.get("/v1/accounts", headers=acting)).status_code == 200
+    reply = await client.request("DELETE", path, json=REASON, headers=admin)
+    assert (reply.json()["level"], reply.json()["plan"]) == (None, "free")
+    assert (await client.get("/v1/accounts", headers=acting)).status_code == 401
+    assert (await client.request("DELETE", path, json=REASON, headers=admin)).status_code == 404
+    own = (await me(client, admin))["id"]
+    reply = await client.request("DELETE", f"/v1/staff/{own}", json=REASON, headers=admin)
+    assert reply.json()["code"] == "ON_ONESELF"
+
+
+async def test_support_rotates_suspends_reinstates_and_signs_out(
+    client: httpx.AsyncClient, people: People, levels: dict[str, dict[str, str]]
+) -> None:
+    ada = await person(people)
+    headers = await people.sign_in(ada["email"])
+    key = await people.key(headers)
+    path, support = f"/v1/accounts/{ada['id']}", levels["support"]
+    where = f"{path}/keys/{key['id']}/rotate"
+    rotated = await client.post(where, json=REASON, headers=support)
+    assert rotated.status_code == 200, rotated.text
+    for secret, valid in ((rotated.json()["key"], True), (key["key"], False)):
+        reply = await client.post("/v1/keys/verify", json={}, headers={"x-api-key": secret})
+        assert (reply.status_code == 200 and reply.json()["valid"]) is valid
+    foreign = (await people.key(await people.user()))["id"]
+    reply = await client.post(f"{path}/keys/{foreign}/rotate", json=REASON, headers=support)
+    assert reply.status_code == 404
+    assert (
+        await client.post(f"{path}/sessions/end", json=REASON, headers=support)
+    ).status_code == 204
+    assert (await client.get("/v1/me", headers=headers)).status_code == 401
+    headers = await people.sign_in(ada["email"])
+    reply = await client.post(f"{path}/suspend", json=REASON, headers=support)
+    assert reply.json()["status"] == "suspended"
+    assert (await client.get("/v1/me", headers=headers)).status_code == 401
+    reply = await client.post(f"{path}/reinstate", json=REASON, headers=support)
+    assert reply.json()["status"] == "active"
+    assert await people.sign_in(ada["email"])
+
+
+async def test_closing_is_for_advanced_and_erasing_for_admin(
+    client: httpx.AsyncClient, people: People, levels: dict[str, dict[str, str]], house: House
+) -> None:
+    ada = await person(people)
+    path = f"/v1/accounts/@{ada['username']}"
+    for level, mode, status in (
+        ("support", "close", 403),
+        ("advanced", "erase", 403),
+        ("advanced", "close", 200),
+        ("admin", "erase", 200),
+    ):
+        body = {**REASON, "mode": mode}
+        reply = await client.request("DELETE", path, json=body, headers=levels[level])
+        assert reply.status_code == status, (level, mode, reply.text)
+    assert reply.json()["mode"] == "erase"
