@@ -115,9 +115,7 @@ async def opened(settings: Settings, url: str, *, verifying: bool) -> AsyncItera
         signing_keys=signing_keys,
         throttles=PostgresThrottles(lookups),
         factors=PostgresFactors(lookups),
-        passkeys=WebAuthnPasskeys(
-            settings.public_url, service_name, settings.cors_origins
-        ),
+        passkeys=WebAuthnPasskeys(settings.public_url, service_name, settings.cors_origins),
         closings=PostgresClosings(lookups),
         ledger=FolderLedger(settings.erasure_ledger or settings.data_dir / FOLDER),
         policy=Policy(

@@ -62,9 +62,7 @@ async def rotate(
         changed = change(stream, events, now, key.account_id)
         result = RotatedApiKey(secret, changed.state)
         rows = [KeyDigestRow(digest, key_id)]
-        position = await commit(
-            ports, context, now, [changed], rows, result=result, reason=reason
-        )
+        position = await commit(ports, context, now, [changed], rows, result=result, reason=reason)
         return result, position
 
     return await retrying(attempt)

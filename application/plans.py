@@ -104,7 +104,8 @@ async def cancel_change(
     """Leave the account on its plan: what was scheduled is off. Staff, and the owner. Answers
     the position; where nothing was scheduled, nothing changes."""
     principal = context.principal
-    if not principal.may("plan.assign") and (principal.kind, principal.account_id) != ("account", account_id):
+    own = (principal.kind, principal.account_id) == ("account", account_id)
+    if not own and not principal.may("plan.assign"):
         raise NotFound("account", account_id)
 
     async def attempt() -> int:

@@ -126,13 +126,6 @@ class Digests(Protocol):
         ...
 
 
-class Strength(msgspec.Struct, frozen=True):
-    """How hard a password is to guess: `score` from 0 to 4, as zxcvbn has it, and why."""
-
-    score: int
-    warnings: tuple[str, ...] = ()
-
-
 class Passwords(Protocol):
     """Argon2id behind a gate; raises Overloaded when its queue is full."""
 

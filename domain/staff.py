@@ -41,9 +41,7 @@ Right = Literal[
 
 ADMIN: Level = "admin"
 
-_VIEWER: frozenset[Right] = frozenset(
-    {"accounts.read", "keys.read", "credits.read", "usage.read"}
-)
+_VIEWER: frozenset[Right] = frozenset({"accounts.read", "keys.read", "credits.read", "usage.read"})
 _SUPPORT: frozenset[Right] = _VIEWER | {
     "accounts.email",
     "accounts.notes",

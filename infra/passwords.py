@@ -61,9 +61,7 @@ class ArgonPasswords:
     def needs_rehash(self, hash: str) -> bool:
         """Whether it was made elsewhere, or at another cost than is set now."""
         memory_kib, time_cost, parallelism = self._cost
-        return not hash.startswith(
-            f"$argon2id$v=19$m={memory_kib},t={time_cost},p={parallelism}$"
-        )
+        return not hash.startswith(f"$argon2id$v=19$m={memory_kib},t={time_cost},p={parallelism}$")
 
     def close(self) -> None:
         """End the workers."""

@@ -26,9 +26,7 @@ from infra.secret_rules import SettingsError as SettingsError
 PREFIX = "TOLLHOUSE_"
 
 # Fixed names whose features come later: an operator may set them today without being refused.
-LATER = (
-    *("ARCHIVE_URL", "LOG_DIR"),
-)
+LATER = (*("ARCHIVE_URL", "LOG_DIR"),)
 
 Flag = Annotated[bool, Meta(description="true or false")]
 Throttle = Annotated[
@@ -153,9 +151,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     lockout_seconds: Positive = 60
     lockout_max_seconds: Positive = 3600
     lockout_forget_seconds: Positive = 86_400
-    known_network_days: Annotated[
-        int, Meta(ge=1, le=3650, description="days, from 1 to 3650")
-    ] = 30
+    known_network_days: Annotated[int, Meta(ge=1, le=3650, description="days, from 1 to 3650")] = 30
     ip_allow: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
     close_grace_days: Annotated[int, Meta(ge=0, le=365, description="days, from 0 to 365")] = 30
@@ -174,9 +170,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     key_prefix: Prefix = "th"
     access_token_ttl_seconds: Positive = 900
     refresh_token_ttl_seconds: Positive = 604800
-    signing_key_days: Annotated[
-        int, Meta(ge=2, le=3650, description="days, from 2 to 3650")
-    ] = 90
+    signing_key_days: Annotated[int, Meta(ge=2, le=3650, description="days, from 2 to 3650")] = 90
     argon2_memory_kib: Annotated[
         int, Meta(ge=7168, le=4194304, description="KiB, from 7168 (OWASP's least) to 4194304")
     ] = 19456

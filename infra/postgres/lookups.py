@@ -211,9 +211,7 @@ class PostgresLookups:
                     raise AnswerExists from error
                 raise
 
-    async def rows(
-        self, sql: str, parameters: Sequence[Any] | Mapping[str, Any]
-    ) -> list[Any]:
+    async def rows(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> list[Any]:
         """The rows that a query answers, over restarts of Postgres; StoreUnavailable."""
         # A connection that a restart of Postgres broke is found out by using it: try as
         # often as there can be broken ones.

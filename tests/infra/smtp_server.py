@@ -40,7 +40,7 @@ class MailServer:
     def messages(self) -> list[EmailMessage]:
         """What was taken, parsed."""
         return [
-            message_from_bytes(bytes(each.content or b""), policy=policy.default)  # type: ignore[arg-type, misc]
+            message_from_bytes(bytes(each.content or b""), policy=policy.default)  # type: ignore[arg-type]
             for each in self.taken
         ]
 
