@@ -31,7 +31,7 @@ class WrongCredentials(ApplicationError):
 
 
 class WrongCode(ApplicationError):
-    """A code that was mailed is wrong, too old, used, or guessed at too often. Which is not said."""
+    """A mailed code is wrong, too old, used, or guessed at too often. Which is not said."""
 
 
 class MfaRequired(ApplicationError):

@@ -41,7 +41,7 @@ def explain(context: typer.Context, verification_id: str, json: Json = False) ->
         return
     output.show_text(f"{moment(found.at)}  {found.summary}")
     for step in found.steps:
-        mark = "[green]yes[/green]" if step.passed else "[red] no[/red]"
+        mark = "[green] ok[/green]" if step.passed else "[red] no[/red]"
         because = ", ".join(map(str, step.decided_by))
         output.show(f"  {mark}  [dim]{step.question:<14}[/dim] {_plain(step.words)}"
                     f"{f'  [dim](event {because})[/dim]' if because else ''}")  # fmt: skip

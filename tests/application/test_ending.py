@@ -41,4 +41,5 @@ async def test_what_ended_before_or_failed_is_no_trouble() -> None:
     await asyncio.sleep(0.01)
     await ended(failed, over)
     await ended()
-    assert failed.done() and over.done()
+    assert failed.done()
+    assert over.done()
