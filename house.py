@@ -25,6 +25,7 @@ from infra.event_store import PostgresEventStore
 from infra.failpoints import failpoint
 from infra.mail.place import mail_from
 from infra.passkeys import WebAuthnPasskeys
+from infra.passkeys import ready as load_passkeys
 from infra.password_strength import product_words
 from infra.passwords import ArgonPasswords
 from infra.payments import providers
@@ -66,6 +67,8 @@ async def opened(settings: Settings, url: str, *, verifying: bool) -> AsyncItera
     Leaving flushes what was counted, and closes everything.
     """
     log_id = log_id_of(url)
+    if verifying:
+        load_passkeys()
     vault = MasterKeyVault(settings.master_key, settings.master_key_previous or None)
     digests = PepperedDigests(
         settings.key_pepper,

@@ -44,3 +44,12 @@ def username(text: str) -> str:
             "3 to 32 characters a-z 0-9 . _ -, beginning and ending with a letter or digit",
         )
     return name
+
+
+def of_name(text: str) -> tuple[str, str]:
+    """Kind and text of the claim that a name at a sign-in stands for: an address, or a username
+    with or without `@` before it. However it is spelled, it is one. InvalidCommand."""
+    name = text.strip()
+    if "@" in name[1:] or (name and not name.isascii() and "@" in _folded(name)[1:]):
+        return EMAIL, email(name)
+    return USERNAME, username(name.removeprefix("@"))

@@ -3,23 +3,18 @@
 User verification is required in both ceremonies, so a passkey is something one has and
 something one knows or is: it signs in alone, and it is a second factor. Credentials are
 discoverable ones: who signs in names no account, so nothing can be learned from the options.
+
+The library takes longer to import than all the rest that a command needs, so it is imported where
+it is used; `ready` does it ahead.
 """
 
 import re
+from base64 import urlsafe_b64decode
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
-import webauthn
-from webauthn.helpers import base64url_to_bytes, options_to_json_dict
-from webauthn.helpers.structs import (
-    AuthenticatorSelectionCriteria,
-    AuthenticatorTransport,
-    PublicKeyCredentialDescriptor,
-    ResidentKeyRequirement,
-    UserVerificationRequirement,
-)
 
 from application.factor_ports import HeldPasskey, Json, NewPasskey, PasskeyRefused, UsedPasskey
 
@@ -27,7 +22,12 @@ MAX_CREDENTIAL_ID_BYTES = 1023
 """What an authenticator may call a credential (WebAuthn, 4)."""
 
 _LOCAL_ORIGIN = re.compile(r"http://localhost(:[0-9]{1,5})?")
-_TRANSPORTS = {each.value for each in AuthenticatorTransport}
+_TRANSPORTS = {"usb", "nfc", "ble", "smart-card", "hybrid", "internal", "cable"}
+
+
+def ready() -> None:
+    """Import the library now, rather than in somebody's first request."""
+    import webauthn  # noqa: F401
 
 
 class _ClientData(msgspec.Struct):
@@ -62,6 +62,16 @@ class WebAuthnPasskeys:
         timeout_seconds: int,
     ) -> Json:
         """What `navigator.credentials.create` takes as `publicKey`, in JSON."""
+        import webauthn
+        from webauthn.helpers import options_to_json_dict
+        from webauthn.helpers.structs import (
+            AuthenticatorSelectionCriteria,
+            AuthenticatorTransport,
+            PublicKeyCredentialDescriptor,
+            ResidentKeyRequirement,
+            UserVerificationRequirement,
+        )
+
         options = webauthn.generate_registration_options(
             rp_id=self._rp_id,
             rp_name=self._name,
@@ -86,6 +96,10 @@ class WebAuthnPasskeys:
 
     def request_options(self, challenge: bytes, timeout_seconds: int) -> Json:
         """What `navigator.credentials.get` takes as `publicKey`, in JSON."""
+        import webauthn
+        from webauthn.helpers import options_to_json_dict
+        from webauthn.helpers.structs import UserVerificationRequirement
+
         options = webauthn.generate_authentication_options(
             rp_id=self._rp_id,
             challenge=challenge,
@@ -107,6 +121,8 @@ class WebAuthnPasskeys:
 
     def registered(self, credential: Json, challenge: bytes) -> NewPasskey:
         """What an answer to `creation_options` proves."""
+        import webauthn
+
         try:
             proven = webauthn.verify_registration_response(
                 credential=dict(credential),
@@ -129,6 +145,8 @@ class WebAuthnPasskeys:
 
     def asserted(self, credential: Json, challenge: bytes, passkey: HeldPasskey) -> UsedPasskey:
         """What an answer to `request_options` proves."""
+        import webauthn
+
         try:
             proven = webauthn.verify_authentication_response(
                 credential=dict(credential),
@@ -176,7 +194,7 @@ def _bytes(text: object) -> bytes:
     if not isinstance(text, str):
         raise PasskeyRefused("not text")
     try:
-        return base64url_to_bytes(text)
+        return urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except ValueError as error:
         raise PasskeyRefused("not base64url") from error
 

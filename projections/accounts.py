@@ -1,14 +1,16 @@
 """The read model `accounts`: every account as it stands, nothing personal."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
-import psycopg
 
 from domain.accounts import Account, evolve
 from domain.event import Recorded
 from projections.rows import fold, upsert, write
+
+if TYPE_CHECKING:  # slow to import, and the command line only wants names
+    import psycopg
 
 _COLUMNS = {
     "account_id": "text",
@@ -40,7 +42,9 @@ class AccountList:
     tables = ("account_list",)
     gather_seconds = 0.0
 
-    async def apply(self, connection: psycopg.AsyncConnection, events: Sequence[Recorded]) -> None:
+    async def apply(
+        self, connection: "psycopg.AsyncConnection", events: Sequence[Recorded]
+    ) -> None:
         """Fold with the domain's own evolve, from the states that the table holds."""
         folded = await fold(connection, events, _SELECT, _DECODER, evolve)
         await write(connection, _UPSERT, [_row(*each) for each in folded.values()])

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
-import psycopg
 
 from domain.api_keys import ApiKey, ApiKeyEvent, evolve
 from domain.event import Recorded
 from projections.rows import fold, upsert, write
+
+if TYPE_CHECKING:  # slow to import, and the command line only wants names
+    import psycopg
 
 _COLUMNS = {
     "key_id": "text",
@@ -42,7 +44,9 @@ class KeyList:
     tables = ("key_list",)
     gather_seconds = 0.0
 
-    async def apply(self, connection: psycopg.AsyncConnection, events: Sequence[Recorded]) -> None:
+    async def apply(
+        self, connection: "psycopg.AsyncConnection", events: Sequence[Recorded]
+    ) -> None:
         """Fold with the domain's own evolve, from the states that the table holds."""
         folded = await fold(connection, events, _SELECT, _DECODER, _evolve)
         await write(connection, _UPSERT, [_row(*each) for each in folded.values()])

@@ -6,14 +6,15 @@ stay in the log.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
-
-import psycopg
+from typing import TYPE_CHECKING, Any, Literal
 
 from domain.credit_events import CreditEvent
 from domain.event import Recorded, stored_name
 from domain.verification import KINDS, VerificationsCounted, verification_id
 from projections.rows import upsert, write
+
+if TYPE_CHECKING:  # slow to import, and the command line only wants names
+    import psycopg
 
 _DECISIONS = upsert(
     "credit_decisions",
@@ -65,7 +66,9 @@ class CreditDecisions:
     tables = ("credit_decisions",)
     gather_seconds = 0.0
 
-    async def apply(self, connection: psycopg.AsyncConnection, events: Sequence[Recorded]) -> None:
+    async def apply(
+        self, connection: "psycopg.AsyncConnection", events: Sequence[Recorded]
+    ) -> None:
         """A row an entry."""
         await write(connection, _DECISIONS, [_decision(event) for event in events])
 
@@ -80,7 +83,9 @@ class CreditUses:
     tables = ("credit_uses",)
     gather_seconds = 1.0
 
-    async def apply(self, connection: psycopg.AsyncConnection, events: Sequence[Recorded]) -> None:
+    async def apply(
+        self, connection: "psycopg.AsyncConnection", events: Sequence[Recorded]
+    ) -> None:
         """Nothing for flushes that took no credits."""
         await write(connection, _USES, [row for event in events for row in _uses(event)])
 

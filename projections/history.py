@@ -7,12 +7,14 @@ it there. So erasing a person needs no change here.
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
-import psycopg
 
 from domain.event import Recorded, disclosed, stored_name
+
+if TYPE_CHECKING:  # slow to import, and the command line only wants names
+    import psycopg
 
 _COPY = b"""
 COPY history (position, stream, version, noun, type, at, account_id, actor, request_id, cause, data,
@@ -36,7 +38,9 @@ class History:
     tables = ("history",)
     gather_seconds = 0.0
 
-    async def apply(self, connection: psycopg.AsyncConnection, events: Sequence[Recorded]) -> None:
+    async def apply(
+        self, connection: "psycopg.AsyncConnection", events: Sequence[Recorded]
+    ) -> None:
         """Append them by COPY: the fastest way, and there is nothing to merge with.
 
         `latest` is the highest instant of the log up to an event: it only rises, and so tells

@@ -5,12 +5,14 @@ connection's search_path only.
 """
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
-import psycopg
 
 from domain.event import Recorded
+
+if TYPE_CHECKING:  # slow to import, and the command line only wants names
+    import psycopg
 
 Side = Literal["live only", "rebuilt only"]
 
@@ -37,7 +39,9 @@ class ReadModel(Protocol):
     @property
     def gather_seconds(self) -> float: ...
 
-    async def apply(self, connection: psycopg.AsyncConnection, events: Sequence[Recorded]) -> None:
+    async def apply(
+        self, connection: "psycopg.AsyncConnection", events: Sequence[Recorded]
+    ) -> None:
         """Write what these events change, in the transaction that is open. They are next in
         order after all that was applied before; each comes once."""
         ...

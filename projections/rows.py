@@ -6,12 +6,14 @@ state that `evolve` needs is a text column: unlike jsonb, text gives back what w
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import msgspec
-import psycopg
 
 from domain.event import Recorded
+
+if TYPE_CHECKING:  # slow to import, and the command line only wants names
+    import psycopg
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -44,7 +46,7 @@ def upsert(
 
 
 async def write(
-    connection: psycopg.AsyncConnection, statement: bytes, rows: Sequence[Mapping[str, Any]]
+    connection: "psycopg.AsyncConnection", statement: bytes, rows: Sequence[Mapping[str, Any]]
 ) -> None:
     """Run a statement that takes rows as one JSON list, if there are any."""
     if rows:
@@ -52,7 +54,7 @@ async def write(
 
 
 async def fold(
-    connection: psycopg.AsyncConnection,
+    connection: "psycopg.AsyncConnection",
     events: Sequence[Recorded],
     select: bytes,
     decoder: msgspec.json.Decoder[S],

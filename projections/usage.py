@@ -5,13 +5,14 @@ isn't is the checkpoint's doing, which moves in the same transaction.
 """
 
 from collections.abc import Sequence
-from typing import Literal
-
-import psycopg
+from typing import TYPE_CHECKING, Literal
 
 from domain.event import Recorded
 from domain.verification import VerificationsCounted, outcomes
 from projections.rows import write
+
+if TYPE_CHECKING:  # slow to import, and the command line only wants names
+    import psycopg
 
 NO_VERDICTS = frozenset({"RETRIED", "UNAVAILABLE"})
 """Rows that nobody was given a verdict for: asked again later, or answered with 503."""
@@ -43,7 +44,9 @@ class KeyUses:
     tables = ("key_uses",)
     gather_seconds = 1.0
 
-    async def apply(self, connection: psycopg.AsyncConnection, events: Sequence[Recorded]) -> None:
+    async def apply(
+        self, connection: "psycopg.AsyncConnection", events: Sequence[Recorded]
+    ) -> None:
         """Sum in memory, add in one statement."""
         uses: dict[str, _Uses] = {}
         for event in events:
