@@ -1,7 +1,7 @@
 """A command with an Idempotency-Key happens once, and its first answer is given again."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import httpx
@@ -11,7 +11,7 @@ import pytest
 from api.http.answers import Answer
 from api.http.app import create_app
 from api.http.idempotency import Ticket
-from application.ports import Ports
+from application.ports import Ports, Strength
 from house import House
 from tests.api.conftest import PASSWORD, FixedProbe, People, refused
 
@@ -153,6 +153,12 @@ class SlowPasswords:
     async def verify(self, hash: str | None, password: str) -> bool:
         return False
 
+    def needs_rehash(self, hash: str) -> bool:
+        return False
+
+    async def strength(self, password: str, words: Sequence[str]) -> Strength:
+        return Strength(4)
+
 
 @pytest.fixture
 async def slow(house: House) -> AsyncIterator[tuple[httpx.AsyncClient, SlowPasswords]]:
@@ -172,7 +178,7 @@ async def test_409_in_flight_and_nobody_waits(
         return await client.post(REGISTER, json=body, headers={HEADER: "slow"})
 
     first = asyncio.create_task(register())
-    await passwords.asked.wait()
+    await asyncio.wait_for(passwords.asked.wait(), 10)
     second = await register()
     refused(second, 409, "IDEMPOTENCY_IN_FLIGHT", HEADER)
     assert second.headers["retry-after"]
@@ -196,7 +202,7 @@ async def test_two_processes_at_once_make_one_account(
         return await at.post(REGISTER, json=body, headers={HEADER: "race"})
 
     late = asyncio.create_task(register(one))
-    await passwords.asked.wait()
+    await asyncio.wait_for(passwords.asked.wait(), 10)
     first = await register(client)
     passwords.go_on.set()
     second = await late
