@@ -45,6 +45,10 @@ CLOUD_EVENT: dict[str, Any] = {
             "description": "Who: an account's or a key's id, `operator` (the command line), "
             "`system`, `public`, `verification`.",
         },
+        "impersonator": {
+            "type": "string",
+            "description": "The member of staff who acted as the actor, where one did.",
+        },
         "requestid": {"type": "string", "description": "The HTTP request, as its `Request-Id`."},
         "accountid": {"type": "string", "description": "The account that it concerns."},
         "streamversion": {

@@ -4,7 +4,7 @@ Each with a reason, which is kept, sealed, with the event. Who is staff is touch
 manages staff (`staff_permits`).
 """
 
-from application import accounts, api_keys, challenges, key_rotation, sessions
+from application import accounts, api_keys, challenges, closing, key_rotation, sessions
 from application.account_reading import folded
 from application.deciding import (
     ACCOUNT,
@@ -19,7 +19,7 @@ from application.deciding import (
 from application.key_rotation import RotatedApiKey
 from application.ports import Ports
 from application.rows import PasswordGoneRow
-from application.staff_permits import permit_on
+from application.staff_permits import permit_on, require
 from domain.accounts import Account, PasswordSet
 from domain.errors import AccountNotActive, NotFound
 from domain.staff import Right
@@ -33,8 +33,12 @@ async def suspend(ports: Ports, context: Context, account_id: str, reason: str) 
 
 
 async def reinstate(ports: Ports, context: Context, account_id: str, reason: str) -> int:
-    """Undo a suspension. Otherwise as `suspend`."""
-    await permitted(ports, context, account_id, "accounts.suspend")
+    """Undo a suspension; or, for staff with `accounts.close`, a closing within its time. Otherwise
+    as `suspend`; NotClosed where that time is over."""
+    account = await permitted(ports, context, account_id, "accounts.suspend")
+    if account.status == "closed":
+        require(context.principal, "accounts.close")
+        return (await closing.restore(ports, context, account_id, reason))[1]
     return await accounts.reinstate(ports, context, account_id, reason)
 
 

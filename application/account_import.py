@@ -73,6 +73,8 @@ async def bring_in(
     principal = context.principal
     if not principal.may(RIGHT) and PERMISSION not in principal.permissions:
         raise NotPermitted(RIGHT if principal.kind == "account" else PERMISSION)
+    if principal.kind == "account" and not (reason and reason.strip()):
+        raise InvalidCommand("reason", "staff says why")
     if not 1 <= len(items) <= MAX_ITEMS:
         raise InvalidCommand("items", f"1 to {MAX_ITEMS}")
     faults: dict[int, ImportFault] = {}

@@ -31,7 +31,7 @@ async def make(
             raise NotPermitted(PERMISSION)
     elif not principal.may(RIGHT):
         raise NotPermitted(RIGHT)
-    elif not reason:
+    elif not (reason and reason.strip()):
         raise InvalidCommand("reason", "staff says why")
     if command.password is not None:
         raise InvalidCommand("password", "nobody chooses a password for somebody else")

@@ -112,6 +112,12 @@ async def known(ports: Ports, principal: Principal, name: str) -> str:
         raise NotFound("account", name) from None
 
 
+async def named(ports: Ports, principal: Principal, name: str) -> str:
+    """The id that a path means where what is done says who may: any id as it stands, which need
+    not be anybody's; a @username as `known`. NotFound."""
+    return name if is_id("acct", name) else await known(ports, principal, name)
+
+
 async def page(
     ports: Ports,
     principal: Principal,

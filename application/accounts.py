@@ -23,6 +23,7 @@ from domain import claims as names
 from domain.accounts import Account, Profile
 from domain.errors import NotFound, NotPermitted, UnknownPlan
 from domain.event import Event
+from domain.ids import is_id
 
 
 class RegisterAccount(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,12 +154,10 @@ async def load_person(ports: Ports, account_id: str) -> tuple[Stream[Account], R
 async def find(ports: Ports, name: str) -> str:
     """The id of the account with this id, address or @username. NotFound."""
     if name.startswith("acct_"):
+        if not is_id("acct", name):
+            raise NotFound("account", name)
         return name
-    kind, text = (
-        (names.USERNAME, names.username(name.removeprefix("@")))
-        if "@" not in name[1:]
-        else (names.EMAIL, names.email(name))
-    )
+    kind, text = names.of_name(name)
     holder = await ports.lookups.claim_holder(kind, ports.digests.claims(kind, text))
     if holder is None:
         raise NotFound("account", name)

@@ -21,6 +21,7 @@ from application.deciding import (
 from application.key_quotas import permit_key_quota
 from application.ports import Ports
 from application.rows import EntitlementRow, KeyDigestRow, KeyIssuedRow, Row
+from application.staff_permits import spare_staff
 from domain import allowances, api_keys, calendars, key_format
 from domain.accounts import Account
 from domain.allowances import Allowance, Quota
@@ -64,6 +65,13 @@ def may_manage(
     return False
 
 
+def not_of_others_on_staff(ports: Ports, principal: Principal, account_id: str) -> None:
+    """Nobody gets or changes a key of a member of staff but themselves and who manages staff. To
+    revoke one, which helps where it leaked, is for whoever may. Raises NotPermitted."""
+    if principal.account_id != account_id:
+        spare_staff(ports, principal, account_id)
+
+
 async def issue(
     ports: Ports,
     context: Context,
@@ -81,6 +89,7 @@ async def issue(
     principal = context.principal
     if not may_manage(principal, command.account_id, "keys.issue"):
         raise NotFound("account", command.account_id)
+    not_of_others_on_staff(ports, principal, command.account_id)
     if command.kind == "service" and not principal.may("keys.service"):
         raise NotPermitted("keys.service")
     account, plan = await owner_of_new_keys(ports, command.account_id)
@@ -154,6 +163,7 @@ async def amend(
     async def attempt() -> tuple[ApiKey, int]:
         stream = await load(ports, API_KEY, key_id)
         key = visible(context.principal, key_id, stream.state)
+        not_of_others_on_staff(ports, context.principal, key.account_id)
         if key.kind == "service" and not context.principal.may("keys.service"):
             raise NotPermitted("keys.service")  # else it could give itself more permissions
         now = ports.clock()

@@ -18,8 +18,15 @@ from application.errors import WrongCode, WrongCredentials
 from application.mail import Mail, MailTemplate, mail_row
 from application.ports import Ports
 from application.rows import ChallengeRow, ChallengeSpentRow, MailForNobodyRow, Row
-from application.throttling import digest_of_address, otp_requested
+from application.throttling import (
+    digest_of_address,
+    guessed_wrong,
+    hit,
+    may_guess,
+    otp_requested,
+)
 from domain import claims
+from domain.ids import is_id
 
 Purpose = Literal["register", "verify_email", "reset_password", "sign_in", "change_email"]
 OtpPurpose = Literal["verify_email", "reset_password", "sign_in"]
@@ -27,6 +34,8 @@ OtpPurpose = Literal["verify_email", "reset_password", "sign_in"]
 CODE_SECONDS = 600
 TOKEN_SECONDS = 3600
 GUESSES = 5
+GUESSES_BY_ADDRESS = 2
+"""Of these, for who knows only the address: the rest is left to who asked for the code."""
 DIGITS = 6
 OTP_PURPOSES: tuple[OtpPurpose, ...] = ("verify_email", "reset_password", "sign_in")
 """Those that `verify` gives a token for. The others end in a command of their own."""
@@ -38,6 +47,7 @@ _MAILED: dict[Purpose, MailTemplate] = {
     "sign_in": "sign_in_code",
     "change_email": "email_change_code",
 }
+_NOBODYS = "chl_nobody"
 _FOR_THE_FREE = ("register", "change_email")
 """Purposes of an address that nobody may have yet."""
 
@@ -153,12 +163,17 @@ async def begin(
     return begun
 
 
-async def judge(ports: Ports, challenge_id: str, purpose: Purpose, code: str) -> Judged:
+async def judge(
+    ports: Ports, challenge_id: str, purpose: Purpose, code: str, network: str | None = None
+) -> Judged:
     """Whether this is the code. A wrong guess is counted, and the fifth is the last. WrongCode,
-    whatever was wrong."""
+    whatever was wrong; TooManyAttempts of the network."""
+    await may_guess(ports, network)
+    challenge_id = _an_id(challenge_id)
     codes = _code_digests(ports, challenge_id, code)
-    found = await ports.challenges.guess(challenge_id[:64], (purpose,), codes, ports.clock())
+    found = await ports.challenges.guess(challenge_id, (purpose,), codes, ports.clock())
     if found is None:
+        await guessed_wrong(ports, network)
         raise WrongCode
     waiting = _open(ports, found.challenge_id, found.sealed, found.master_key_id)
     return Judged(
@@ -171,13 +186,21 @@ async def judge(ports: Ports, challenge_id: str, purpose: Purpose, code: str) ->
 
 
 async def verify(
-    ports: Ports, challenge_id: str, code: str, purposes: Sequence[OtpPurpose] = OTP_PURPOSES
+    ports: Ports,
+    challenge_id: str,
+    code: str,
+    purposes: Sequence[OtpPurpose] = OTP_PURPOSES,
+    *,
+    network: str | None = None,
 ) -> Verified:
-    """Exchange the right code for a token. Of many at once one gets it. WrongCode."""
+    """Exchange the right code for a token. Of many at once one gets it. WrongCode;
+    TooManyAttempts of the network."""
+    await may_guess(ports, network)
+    challenge_id = _an_id(challenge_id)
     token = "thv_" + urlsafe_b64encode(ports.entropy(32)).rstrip(b"=").decode()
     now = ports.clock()
     found = await ports.challenges.guess(
-        challenge_id[:64],
+        challenge_id,
         purposes,
         _code_digests(ports, challenge_id, code),
         now,
@@ -185,18 +208,24 @@ async def verify(
         now + timedelta(seconds=TOKEN_SECONDS),
     )
     if found is None:
+        await guessed_wrong(ports, network)
         raise WrongCode
     waiting = _open(ports, found.challenge_id, found.sealed, found.master_key_id)
     purpose = msgspec.convert(found.purpose, OtpPurpose)
     return Verified(token, purpose, found.account_id, waiting.address)
 
 
-async def verify_newest(ports: Ports, address: str, purpose: OtpPurpose, code: str) -> Verified:
-    """The same for who knows the address and not the challenge's id: the newest counts.
-    WrongCode, InvalidCommand."""
+async def verify_newest(
+    ports: Ports, address: str, purpose: OtpPurpose, code: str, *, network: str | None = None
+) -> Verified:
+    """The same for who knows the address and not the challenge's id: the newest counts, for two
+    guesses. WrongCode, InvalidCommand, TooManyAttempts."""
     digests = ports.digests.claims(claims.EMAIL, claims.email(address))
     newest = await ports.challenges.newest(digests, purpose, ports.clock())
-    return await verify(ports, newest or "chl_nobody", code, (purpose,))
+    subject = ports.digests.claims("otp-guess", newest or address)[0]
+    if not (await hit(ports, "otp_guess", subject, GUESSES_BY_ADDRESS)).allowed:
+        newest = None
+    return await verify(ports, newest or _NOBODYS, code, (purpose,), network=network)
 
 
 async def redeem(ports: Ports, token: str, purpose: OtpPurpose) -> Redeemed:
@@ -221,6 +250,11 @@ async def redeem(ports: Ports, token: str, purpose: OtpPurpose) -> Redeemed:
 def _open(ports: Ports, id: str, sealed: bytes, master_key_id: str) -> Waiting:
     plain = ports.vault.open_secret(sealed, master_key_id, _bound_to(id))
     return msgspec.msgpack.decode(plain, type=Waiting)
+
+
+def _an_id(text: str) -> str:
+    """The id, or nobody's in the place of what can't be one: the same work, and no row."""
+    return text if is_id("reg", text) or is_id("chl", text) else _NOBODYS
 
 
 def _bound_to(challenge_id: str) -> str:

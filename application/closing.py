@@ -20,7 +20,8 @@ from application.deciding import (
     load,
     retrying,
 )
-from application.erasing import Erased, erase_now
+from application.erasing import Erased, erase_now, erased_already
+from application.factors import require_fresh
 from application.mail import Mail, MailTemplate
 from application.ports import Ports
 from application.rows import ClosingOverRow, ClosingRow, Row
@@ -87,9 +88,33 @@ async def close(
     receipt, position = await retrying(attempt)
     if receipt.mode == "erase" and receipt.final_at is not None and receipt.final_at <= receipt.at:
         erased = await erase_now(ports, context, account_id, reason)
+        # Housekeeping may have seen the closing first.
+        erased = erased or await erased_already(ports, account_id)
         if erased is not None:
             return _erased(erased), erased.position
     return receipt, position
+
+
+async def close_own(
+    ports: Ports,
+    context: Context,
+    *,
+    erase: bool = False,
+    grace_days: int | None = None,
+    reason: str | None = None,
+) -> tuple[Receipt, int]:
+    """`close`, for who calls. With fewer days than usual to think better of it they have just
+    signed in, as for factors. Raises FreshSignInRequired, too."""
+    principal = context.principal
+    account_id = principal.account_id or ""
+    if grace_days is not None and grace_days < ports.policy.close_grace_days:
+        account = (await load(ports, ACCOUNT, account_id)).state
+        if account is None:
+            raise NotFound("account", account_id)
+        require_fresh(ports, principal, account)
+    return await close(
+        ports, context, account_id, erase=erase, grace_days=grace_days, reason=reason
+    )
 
 
 async def restore(
@@ -101,10 +126,10 @@ async def restore(
     events: Sequence[Event] = (),
     rows: Sequence[Row] = (),
 ) -> tuple[Account, int]:
-    """Undo the closing, within its time. For staff with `accounts.close`; and for its owner, who
-    has to have closed it: what staff closed, staff restores. How an owner without a session
-    proves who they are is `restoring`'s: `events` and `rows` are what that proof takes. Raises
-    NotFound, NotPermitted, NotClosed."""
+    """Undo the closing, within its time; who was suspended before is so again. For staff with
+    `accounts.close`; and for its owner, who has to have closed it: what staff closed, staff
+    restores. How an owner without a session proves who they are is `restoring`'s: `events` and
+    `rows` are what that proof takes. Raises NotFound, NotPermitted, NotClosed."""
 
     async def attempt() -> tuple[Account, int]:
         stream = await load(ports, ACCOUNT, account_id)
@@ -113,6 +138,8 @@ async def restore(
         await _permit_restore(ports, context.principal, account_id)
         now = ports.clock()
         restored = [*events, *closing.restore(stream.state, now)]
+        if await _was_suspended(ports, account_id):
+            restored.append(accounts.AccountSuspended())
         made = change(stream, restored, now, account_id)
         written: list[Row] = [
             *rows,
@@ -151,6 +178,18 @@ async def _permit_restore(ports: Ports, principal: Principal, account_id: str) -
             closed_by = recorded.metadata.actor
     if closed_by != account_id and closed_by is not None:
         raise NotPermitted("accounts.close")
+
+
+async def _was_suspended(ports: Ports, account_id: str) -> bool:
+    """Whether the account was suspended when it was closed."""
+    suspended = False
+    for recorded in await ports.store.read(account_id):
+        match recorded.event:
+            case accounts.AccountSuspended():
+                suspended = True
+            case accounts.AccountReinstated():
+                suspended = False
+    return suspended
 
 
 def _due(account: Account) -> list[Row]:

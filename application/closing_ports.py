@@ -34,6 +34,10 @@ class Closings(Protocol):
         """Which of these claims somebody holds."""
         ...
 
+    async def sweep(self, now: datetime) -> None:
+        """Delete what was on its way while its person was erased, and came to lie behind that."""
+        ...
+
     async def prune(self, now: datetime) -> dict[str, int]:
         """Delete what has expired and is of no use any more; how much of what."""
         ...

@@ -23,6 +23,7 @@ from application.crediting import (
 from application.deciding import SYSTEM, Context, Principal, new_id
 from application.ports import Decided, HoldRow, Locked, Ports
 from application.rows import Row
+from application.staff_permits import spare_staff
 from domain import credits
 from domain.credits import DEFAULT_HOLD_SECONDS, Entries
 from domain.credits import GrantCredits as GrantCredits
@@ -112,6 +113,7 @@ async def grant(
     InvalidAmount, InvalidCommand; VersionConflict where a stream of `also` has moved on.
     """
     may_spend(context.principal)
+    spare_staff(ports, context.principal, account_id)
 
     def act(entries: Entries, terms: Terms) -> Granted:
         lots = credits.grant(entries, command)

@@ -32,7 +32,7 @@ from application.rows import ErasedRow, Row
 from domain import accounts, api_keys, closing
 from domain.accounts import Account
 from domain.api_keys import ApiKey
-from domain.errors import NotFound
+from domain.errors import AccountNotActive, NotFound
 from domain.event import Event
 
 log = structlog.get_logger()
@@ -76,6 +76,18 @@ async def erase_now(
     return erased
 
 
+async def erased_already(ports: Ports, account_id: str) -> Erased | None:
+    """What another process destroyed, that did it first, once the ledger has it; None where the
+    account is not erased."""
+    for recorded in reversed(await ports.log_pages.of([account_id])):
+        if isinstance(recorded.event, accounts.AccountErased):
+            counts, at = recorded.event.counts, recorded.metadata.at
+            erased = Erased(account_id, counts, at, recorded.position)
+            await to_ledger(ports, erased)
+            return erased
+    return None
+
+
 async def erase_due(ports: Ports) -> int:
     """Erase every account whose time is over; answers how many this process erased. One that
     can't be erased at present doesn't stop the others."""
@@ -100,6 +112,9 @@ async def erase_again(ports: Ports) -> list[str]:
     the database was restored, before anybody may use it. Answers their ids."""
     again = []
     for entry in await ports.ledger.read():
+        held = ports.directory.account(entry.account_id)
+        if held is not None and held.status == "erased":
+            continue  # which all of them are but after a restore, and they become many
         if await _erase_again(ports, entry.account_id):
             again.append(entry.account_id)
     return again
@@ -157,7 +172,10 @@ async def _forget(
         mail.forgotten(ports, stream.id, addresses),
         ErasedRow(stream.id, made.row.version, now),
     ]
-    position = await commit(ports, context, now, [made], rows, reason=reason)
+    try:
+        position = await commit(ports, context, now, [made], rows, reason=reason)
+    except AccountNotActive:
+        return None  # another process was first: there is no key left to seal the reason with
     ports.vault.forget(stream.id)
     return Erased(stream.id, held, now, position)
 

@@ -39,6 +39,7 @@ async def keep_house(ports: Ports, pause_seconds: float = PAUSE_SECONDS) -> None
         try:
             await erase_due(ports)
             ledger_has = await fill_ledger(ports, ledger_has)
+            await ports.closings.sweep(ports.clock())
             await tell_locks(ports)
             if asyncio.get_running_loop().time() - pruned_at > PRUNE_EVERY_SECONDS:
                 await ports.closings.prune(ports.clock())

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from application.allowances import new_allowance
-from application.api_keys import may_manage, owner_of_new_keys
+from application.api_keys import may_manage, not_of_others_on_staff, owner_of_new_keys
 from application.deciding import API_KEY, Change, Context, change, commit, fresh, new_id
 from application.ports import Ports
 from application.rows import CounterRow, EntitlementRow, KeyDigestRow, Row
@@ -70,6 +70,8 @@ async def bring_in(
         raise NotPermitted(IMPORTING)
     if not 1 <= len(items) <= MAX_ITEMS:
         raise InvalidCommand("items", f"1 to {MAX_ITEMS}")
+    for account_id in {item.command.account_id for item in items}:
+        not_of_others_on_staff(ports, context.principal, account_id)
     faults = _Faults(len(items))
     owners = await _owners(ports, context, items, faults)
     digests = _digests(ports, items, faults)

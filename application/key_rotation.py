@@ -4,7 +4,7 @@ import hmac
 
 import msgspec
 
-from application.api_keys import visible
+from application.api_keys import not_of_others_on_staff, visible
 from application.deciding import (
     API_KEY,
     SYSTEM,
@@ -50,6 +50,7 @@ async def rotate(
     async def attempt() -> tuple[RotatedApiKey, int]:
         stream = await load(ports, API_KEY, key_id)
         key = visible(context.principal, key_id, stream.state, ROTATING)
+        not_of_others_on_staff(ports, context.principal, key.account_id)
         if key.kind == "service" and not context.principal.may("keys.service"):
             raise NotPermitted("keys.service")  # else a service could take another's rights
         prefix = key_format.prefix_of(key.hint) or ports.policy.key_prefix

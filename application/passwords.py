@@ -14,7 +14,7 @@ from application.ports import Ports
 from application.rows import PasswordRow, Row
 from application.throttling import (
     check_login,
-    digest_of_name,
+    digest_of_own,
     login_failed,
     login_succeeded,
     login_undone,
@@ -106,7 +106,7 @@ async def proven(
     Guesses are counted and locked like those of sign-in, apart from them: a stolen token can't
     try out passwords. Raises WrongCredentials, SignInsThrottled, Overloaded.
     """
-    login = await check_login(ports, digest_of_name(ports, account_id), network, account_id)
+    login = await check_login(ports, digest_of_own(ports, account_id), network, account_id)
     hash = await ports.lookups.password_hash(account_id)
     try:
         right = await ports.passwords.verify(hash, password)

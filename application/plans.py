@@ -28,6 +28,7 @@ from application.deciding import (
 from application.errors import VersionConflict
 from application.ports import Ports
 from application.rows import PlanChangeOverRow, PlanChangeRow, Row
+from application.staff_permits import require, spare_staff
 from domain import accounts, plan_rules, plans
 from domain.accounts import Account, PlanAssigned
 from domain.errors import NotFound, NotPermitted, NotSelfService, Taken, UnknownPlan
@@ -80,11 +81,15 @@ async def assign(
     when: When = "now",
     reason: str | None = None,
 ) -> tuple[OnPlan, int]:
-    """Put an account on a plan, now or at its next renewal; staff only.
+    """Put an account on a plan, now or at its next renewal; staff only. The plan of staff, which
+    has no limits, is given by who manages staff.
 
-    Raises NotFound for the account, UnknownPlan, PlanNotOffered.
+    Raises NotPermitted, NotFound for the account, UnknownPlan, PlanNotOffered.
     """
     _require(context, "plan.assign")
+    spare_staff(ports, context.principal, account_id)
+    if name == plans.INTERNAL:
+        require(context.principal, "staff.manage")
     return await _put_on(ports, context, account_id, name, when, reason, by_owner=False)
 
 

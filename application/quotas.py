@@ -26,6 +26,7 @@ from application.deciding import (
 )
 from application.key_quotas import permit_key_quota
 from application.ports import Ports
+from application.staff_permits import spare_staff
 from domain.allowances import (
     EVERYBODY,
     AllAllowancesReset,
@@ -54,6 +55,7 @@ async def set_account_quota(
     """Give an account a quota beside its plan's, until it gets another plan; None: its plan's
     again. Staff only. Answers the position. Raises NotFound, InvalidCommand."""
     _require(context, "limits.set")
+    spare_staff(ports, context.principal, account_id)
 
     async def attempt() -> int:
         if (await load(ports, ACCOUNT, account_id)).state is None:

@@ -55,15 +55,20 @@ async def begin(ports: Ports, context: Context, command: RegisterAccount, networ
 
 
 async def confirm(
-    ports: Ports, context: Context, registration_id: str, code: str, username: str | None = None
+    ports: Ports,
+    context: Context,
+    registration_id: str,
+    code: str,
+    username: str | None = None,
+    network: str | None = None,
 ) -> tuple[Registered, int]:
     """Make the account of a registration that waits; answers it and the position.
 
     `username` is in the place of the one that was asked for: what was free then may be taken
     now, and a code that was right stays right after Taken. Raises WrongCode, Taken,
-    InvalidCommand.
+    InvalidCommand, TooManyAttempts of the network.
     """
-    judged = await challenges.judge(ports, registration_id, "register", code)
+    judged = await challenges.judge(ports, registration_id, "register", code, network)
     pending = msgspec.msgpack.decode(judged.payload, type=Pending)
     command = RegisterAccount(
         email=judged.address,

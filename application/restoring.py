@@ -7,7 +7,7 @@ import msgspec
 
 from application import challenges, closing
 from application.deciding import ACCOUNT, Context, Principal, load
-from application.errors import MfaRequired, SignInsThrottled, WrongCredentials
+from application.errors import MfaRequired, SignInsThrottled, TooManyAttempts, WrongCredentials
 from application.ports import Ports
 from application.signing_in import Client, SecondFactor, holder_of, prove_second_factor
 from application.throttling import (
@@ -43,18 +43,20 @@ async def by_password(
     )
     try:
         account = await _known(ports, login, account_id, password)
-        return await _restore(ports, context, account, second)
+        restored = await _restore(ports, context, account, second)
     except (WrongCredentials, SignInsThrottled):
         raise  # counted where it was found out
-    except MfaRequired as missing:
-        if missing.wrong is None:
+    except (MfaRequired, TooManyAttempts) as refused:
+        if isinstance(refused, MfaRequired) and refused.wrong is None:
             await login_undone(ports, login)
             raise
         failure = await login_failed(ports, login)
-        raise failure if login.guarded else missing from None
+        raise failure if login.guarded else refused from None
     except BaseException:
         await login_undone(ports, login)
         raise
+    await login_undone(ports, login)
+    return restored
 
 
 async def by_token(
@@ -73,6 +75,8 @@ async def _known(ports: Ports, login: LoginTry, account_id: str | None, password
     hash = await ports.lookups.password_hash(account_id or "acct_nobody")
     right = await ports.passwords.verify(hash, password)
     account = (await load(ports, ACCOUNT, account_id)).state if account_id else None
+    if right and await ports.lookups.password_hash(account_id or "") != hash:
+        right = False  # changed while it was checked
     # While the password alone opens nothing, only a second factor beside it does.
     if not right or account is None or (login.guarded and not account.second_factor):
         raise await login_failed(ports, login)

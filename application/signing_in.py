@@ -19,6 +19,7 @@ from application.errors import (
     MfaRequired,
     SignInsThrottled,
     TooManyAttempts,
+    VersionConflict,
     WrongCredentials,
 )
 from application.factor_ports import HeldPasskey, Json, PasskeyRefused, UsedPasskey
@@ -216,6 +217,8 @@ async def _by_password(
     account = stream.state
     if account is None:
         raise await login_failed(ports, login)
+    if await ports.lookups.password_hash(account_id) != hash:
+        raise VersionConflict  # changed while it was checked: the account is of after that
     if login.guarded and not account.second_factor:
         raise await login_failed(ports, login)
     if not login.guarded:
@@ -247,11 +250,7 @@ async def _by_password(
 async def holder_of(ports: Ports, name: str) -> str | None:
     """Whose name this is: an address or a username; None for nobody's, after the same work."""
     try:
-        kind, text = (
-            (claims.USERNAME, claims.username(name.removeprefix("@")))
-            if "@" not in name[1:]
-            else (claims.EMAIL, claims.email(name))
-        )
+        kind, text = claims.of_name(name)
     except InvalidCommand:
         kind, text = claims.EMAIL, ""
     return await ports.lookups.claim_holder(kind, ports.digests.claims(kind, text))

@@ -1,6 +1,7 @@
 """What staff may do to whose account, beyond what their level's rights say."""
 
 from application.deciding import Principal
+from application.ports import Ports
 from domain.accounts import Account
 from domain.errors import NotPermitted, OnOneself
 from domain.staff import Right, levels_of
@@ -17,6 +18,14 @@ def not_on_oneself(principal: Principal, account_id: str) -> None:
     mistake, lock themselves out. Raises OnOneself."""
     if account_id in (principal.id, principal.impersonator):
         raise OnOneself(account_id)
+
+
+def spare_staff(ports: Ports, principal: Principal, account_id: str) -> None:
+    """The same for what isn't done to an account but to what it has: its plan, limits, credits,
+    keys. Of their own, staff change no more than of another's. Raises NotPermitted."""
+    account = ports.directory.account(account_id)
+    if principal.kind == "account" and account is not None and levels_of(account.roles):
+        require(principal, "staff.manage")
 
 
 def permit_on(principal: Principal, account: Account, right: Right) -> None:

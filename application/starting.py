@@ -1,6 +1,7 @@
 """What a new installation needs before anybody can use it: plans, an admin, a service key."""
 
 import msgspec
+import structlog
 
 from application import api_keys
 from application.accounts import RegisterAccount, make_account
@@ -10,7 +11,9 @@ from application.ports import Ports
 from domain import accounts, plans
 from domain.api_key_rules import SERVICE_PERMISSIONS
 from domain.api_keys import IssueApiKey
-from domain.errors import NotFound, Taken
+from domain.errors import AccountNotActive, NotFound, Taken
+
+log = structlog.get_logger()
 
 FIRST_ADMIN = "first_admin"
 
@@ -85,5 +88,8 @@ async def _service_key(ports: Ports, context: Context, secret: str) -> bool:
     try:
         await api_keys.issue(ports, context, command, secret=secret)
     except Taken:
+        return False
+    except AccountNotActive as error:  # what else there is must start all the same
+        log.warning("the service key of the settings is not in force", problem=str(error))
         return False
     return True

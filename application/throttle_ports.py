@@ -10,9 +10,18 @@ import msgspec
 
 HOUR_SECONDS = 3600
 
-ThrottleName = Literal["otp", "otp_address", "failed_login", "failed_login_global", "second_factor"]
-"""Codes asked for, by an address from one network, and by an address from anywhere; failed
-sign-ins of a network, and of everybody; second factors tried while the password opens nothing."""
+ThrottleName = Literal[
+    "otp",
+    "otp_address",
+    "otp_guess",
+    "wrong_code",
+    "failed_login",
+    "failed_login_global",
+    "second_factor",
+]
+"""Codes asked for, by an address from one network, and by an address from anywhere; guesses of one
+code by who knows its address only, and wrong codes of a network; failed sign-ins of a network, and
+of everybody; second factors tried while the password opens nothing."""
 
 
 class ThrottlePolicy(msgspec.Struct, frozen=True, kw_only=True):

@@ -37,7 +37,9 @@ from application.throttle_ports import (
     ThrottleName,
     ThrottleStanding,
 )
+from domain import claims
 from domain.account_events import SignInsRefused
+from domain.errors import InvalidCommand
 
 TOLD_AT_ONCE = 100
 
@@ -59,9 +61,19 @@ def digest_of_name(ports: Ports, name: str) -> bytes:
     """What the failures of this address or username are counted under, whoever has it.
 
     By the name that was given and not by the account, or locking an address would tell whose
-    username is locked with it.
+    username is locked with it; however it was spelled, or each spelling would be tries anew.
     """
-    return ports.digests.claims("sign-in", name.strip().lower()[:400])[0]
+    try:
+        _, text = claims.of_name(name)
+    except InvalidCommand:  # then it is nobody's
+        text = name.encode("utf-8", "replace").decode().strip().lower()[:400]
+    return ports.digests.claims("sign-in", text)[0]
+
+
+def digest_of_own(ports: Ports, account_id: str) -> bytes:
+    """What the guesses of who is signed in to this account already are counted under: nobody
+    else can count there."""
+    return ports.digests.claims("sign-in-own", account_id)[0]
 
 
 def digest_of_address(ports: Ports, email: str) -> bytes:
@@ -133,6 +145,30 @@ async def otp_requested(
         Throttled("otp_address", address_digest, throttles.otp_per_hour_address),
     ]
     return await count(ports, wanted)
+
+
+async def may_guess(ports: Ports, network: str | None) -> None:
+    """Whether this network may present codes that were mailed; without one it isn't asked.
+
+    Codes are short: a few guesses at each of very many addresses would be right now and then.
+    Raises TooManyAttempts.
+    """
+    for each in await ports.throttles.peek(_wrong_codes(ports, network), ports.clock()):
+        if not each.allowed:
+            raise TooManyAttempts(each.name, each.limit, HOUR_SECONDS, each.resets_in)
+
+
+async def guessed_wrong(ports: Ports, network: str | None) -> None:
+    """Count a wrong code for its network."""
+    if wanted := _wrong_codes(ports, network):
+        await ports.throttles.hit(wanted, ports.clock())
+
+
+def _wrong_codes(ports: Ports, network: str | None) -> list[Throttled]:
+    limit = ports.policy.throttles.failed_logins_per_hour
+    if network is None or not limit:
+        return []
+    return [Throttled("wrong_code", ports.digests.claims("code-network", network)[0], limit)]
 
 
 async def count(ports: Ports, wanted: list[Throttled]) -> list[ThrottleStanding]:

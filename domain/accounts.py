@@ -110,7 +110,7 @@ def verify_email(account: Account) -> list[Event]:
 def grant_role(account: Account, role: str) -> list[Event]:
     """Let the account act in a role. InvalidCommand for a role that doesn't exist."""
     if role not in LEVELS and _ROLE.fullmatch(role) is None:
-        raise InvalidCommand("role", "1 to 40 characters a-z 0-9 _ -, a letter first")
+        raise InvalidCommand("roles", "1 to 40 characters a-z 0-9 _ -, a letter first")
     return [] if role in account.roles else [RoleGranted(role=role)]
 
 

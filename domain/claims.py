@@ -30,7 +30,7 @@ def email(text: str) -> str:
             address = f"{local}@{host.encode('idna').decode()}"
         except UnicodeError:
             address = ""
-    if len(address) > 254 or _EMAIL.fullmatch(address) is None:
+    if len(address) > 254 or not address.isprintable() or _EMAIL.fullmatch(address) is None:
         raise InvalidCommand("email", "not an email address")
     return address
 
@@ -50,6 +50,6 @@ def of_name(text: str) -> tuple[str, str]:
     """Kind and text of the claim that a name at a sign-in stands for: an address, or a username
     with or without `@` before it. However it is spelled, it is one. InvalidCommand."""
     name = text.strip()
-    if "@" in name[1:] or (name and not name.isascii() and "@" in _folded(name)[1:]):
+    if "@" in name[1:]:
         return EMAIL, email(name)
     return USERNAME, username(name.removeprefix("@"))

@@ -124,8 +124,10 @@ class EventMapper:
             stored = _STORED.decode(state)
             event = decoder.decode(stored.event)
             metadata = self._metadata.decode(stored.metadata)
+            forgotten = False
             if stored.sealed is not None and stored.account is not None and data_key_of:
                 data_key = data_key_of(stored.account)
+                forgotten = data_key is None
                 if data_key is not None:
                     place = f"{stored.account}|{stream}|{version}"
                     hidden = _SEALED.decode(unseal(data_key, b64decode(stored.sealed), place))
@@ -134,6 +136,8 @@ class EventMapper:
                     event = msgspec.structs.replace(event, **hidden.event)
                     metadata = msgspec.structs.replace(metadata, **hidden.metadata)
             event = self._catalogue.lift(event)
+            if forgotten:  # what an old version has in clear is told of nobody who was erased
+                event = msgspec.structs.replace(event, **dict.fromkeys(name_fields(type(event))))
         except Exception as error:
             raise CannotDecode(f"{name} at {position}: {error}") from error
         return Recorded(position, stream, version, event, metadata, stored.account)

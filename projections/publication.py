@@ -52,6 +52,7 @@ def message(recorded: Recorded, log_id: str) -> Message:
         "time": metadata.at.astimezone(UTC),
         "datacontenttype": "application/json",
         "actor": metadata.actor,
+        "impersonator": metadata.impersonator,
         "requestid": metadata.request_id,
         "accountid": recorded.account_id,
         "streamversion": recorded.version,

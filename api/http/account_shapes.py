@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from api.http.answers import NO_NUL, instant
+from api.http.answers import NO_NUL, SOMETHING, instant
 from application.account_amending import AmendAccount
 from application.account_making import external_id
 from application.account_reading import AccountView
@@ -17,7 +17,7 @@ from domain.accounts import Account, ActorType, Kind, Profile, Status
 Why = Annotated[
     str,
     msgspec.Meta(
-        pattern=NO_NUL,
+        pattern=SOMETHING,
         min_length=1,
         max_length=500,
         description="Why, for the account's history.",
@@ -138,7 +138,8 @@ class AccountPage(msgspec.Struct, frozen=True):
 
 
 class AccountForStaff(AccountListed, frozen=True, kw_only=True):
-    """An account as who asks sees it: what they don't see is absent, what there isn't is null."""
+    """An account as who asks sees it: what they don't see is absent, what there isn't is null.
+    `as_of` is there where the account is told as it was."""
 
     next_plan: str | None
     next_plan_at: datetime | None
@@ -154,6 +155,7 @@ class AccountForStaff(AccountListed, frozen=True, kw_only=True):
     phone: str | UnsetType | None = UNSET
     wallet_address: str | UnsetType | None = UNSET
     note: str | UnsetType | None = UNSET
+    as_of: datetime | UnsetType = UNSET
 
 
 class ImpersonationAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,7 +178,7 @@ def listed_fields(account: Account) -> dict[str, Any]:
     return {name: getattr(account, name) for name in AccountListed.__struct_fields__}
 
 
-def account_answer(view: AccountView) -> AccountForStaff:
+def account_answer(view: AccountView, as_of: datetime | UnsetType = UNSET) -> AccountForStaff:
     """The account without what is hidden of it."""
     account = view.account
     said: dict[str, Any] = {name: getattr(view.profile, name) for name in _SAID}
@@ -190,6 +192,7 @@ def account_answer(view: AccountView) -> AccountForStaff:
         totp=account.totp,
         passkeys=account.passkeys,
         recovery_codes=account.recovery_codes,
+        as_of=as_of,
         **said,
     )
 

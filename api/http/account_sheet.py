@@ -10,7 +10,8 @@ from api.http.account_shapes import AccountListed, listed
 from domain.accounts import Account
 
 MEDIA_TYPE = "text/csv"
-HEADER_TYPE = "text/csv; charset=utf-8; header=present"
+HEADER_TYPE = "text/csv; header=present"
+"""RFC 4180; the framework adds the charset."""
 COLUMNS = AccountListed.__struct_fields__
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 

@@ -20,7 +20,7 @@ from api.http.account_shapes import (
     account_answer,
     listed,
 )
-from api.http.answers import Answer, answer, shown
+from api.http.answers import NO_NUL, Answer, answer, shown
 from api.http.closing_shapes import receipt_answer
 from api.http.credits import moment_of
 from api.http.dependencies import Caller, TheCommands, ThePorts
@@ -35,8 +35,8 @@ from application.staff_ports import AccountsWanted
 from domain.accounts import Account
 
 AnyRequest = Request[Any, Any, State]
-Search = Annotated[str | None, QueryParameter(max_length=300)]
-Name = Annotated[str | None, QueryParameter(max_length=100)]
+Search = Annotated[str | None, QueryParameter(max_length=300, pattern=NO_NUL)]
+Name = Annotated[str | None, QueryParameter(max_length=100, pattern=NO_NUL)]
 Limit = Annotated[int | None, QueryParameter(ge=1, le=MAX_LIMIT)]
 _PLACE = re.compile(r"[a-z0-9._-]{3,40}")
 AsOf = Annotated[str | None, QueryParameter(max_length=100)]
@@ -96,11 +96,10 @@ class AccountController(Controller):
     ) -> Response[bytes]:
         """One account, as it is or as it was."""
         if as_of is None:
-            view = await account_reading.view(ports, actor, account_id)
-        else:
-            moment = moment_of(ports, as_of)
-            view, _ = await time_travel.account_as_of(ports, actor, account_id, moment)
-        return shown(account_answer(view))
+            return shown(account_answer(await account_reading.view(ports, actor, account_id)))
+        moment = moment_of(ports, as_of)
+        view, at = await time_travel.account_as_of(ports, actor, account_id, moment)
+        return shown(account_answer(view, at))
 
     @post("/v1/accounts", opt={"operation": MAKE})
     async def make(

@@ -10,6 +10,9 @@ from api.http.problems import HttpProblem
 NO_NUL = "^[^\\u0000]*$"
 """Postgres can't hold U+0000 in text, so no text of ours has it."""
 
+SOMETHING = "^[^\\u0000]*[^\\u0000\\s][^\\u0000]*$"
+"""The same, and not only blanks."""
+
 JSON = "application/json"
 
 

@@ -43,10 +43,9 @@ class ClosingController(Controller):
         asked = decode(body, CloseRequest) if body else CloseRequest(mode=mode or "close")
         return await commands.answer(
             user,
-            lambda context: closing.close(
+            lambda context: closing.close_own(
                 ports,
                 context,
-                user.id,
                 erase=asked.mode == "erase",
                 grace_days=asked.grace_days,
                 reason=asked.reason,

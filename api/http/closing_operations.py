@@ -21,7 +21,8 @@ CLOSE = Operation(
         "period (`TOLLHOUSE_CLOSE_GRACE_DAYS`, 30) `POST /v1/me/restore` undoes it. With `erase` "
         "the person is forgotten after that: the key that everything personal is sealed with is "
         "destroyed, address and names are free again, credentials, sessions, mail and answers "
-        "that were kept are deleted. `grace_days: 0` with `erase` does it now, for good. The "
+        "that were kept are deleted. `grace_days: 0` with `erase` does it now, for good; "
+        "fewer days than usual take a sign-in of the last ten minutes. The "
         "answer is the receipt. The body may be left out, and `mode` be in the query."
     ),
     who="user",
@@ -41,7 +42,7 @@ CLOSE = Operation(
     body_optional=True,
     parameters=(MODE,),
     commands=True,
-    errors=("ACCOUNT_IS_STAFF", "FORBIDDEN"),
+    errors=("ACCOUNT_IS_STAFF", "FORBIDDEN", "FRESH_SIGN_IN_REQUIRED"),
 )
 
 RESTORE = Operation(
@@ -93,7 +94,8 @@ IMPORT_ACCOUNTS = Operation(
                 "6OCTEsRdhFGUZcXkgVbNy0hGTSuzCkwaVYQJnUJbBmk=",
                 "email_verified": True,
             }
-        ]
+        ],
+        "reason": "The old system is switched off.",
     },
     commands=True,
     once=True,

@@ -181,9 +181,9 @@ _ALL = (
         "ACCOUNT_NOT_ACTIVE",
         403,
         "The account is not active",
-        "The account is suspended or closed, so it can't do this.",
-        "Ask the people who run this service. A closed account can be restored within its grace "
-        "period.",
+        "The account is suspended or closed, or its address is not proven yet: it can't do this.",
+        "Prove the address by a code (`POST /v1/auth/otp`). A closed account can be restored in "
+        "its grace period (`POST /v1/me/restore`). Otherwise ask the people who run this service.",
         "The account is suspended.",
     ),
     Code(
@@ -280,11 +280,11 @@ _ALL = (
     Code(
         "IMPORT_REFUSED",
         422,
-        "Some keys can't be imported",
-        "An import is done whole or not at all, and some of its items can't be done: a hash of "
-        "the wrong length, one that is here already, an account that isn't there or has as many "
-        "keys as its plan permits. `detail` says what is wrong with which (the first 50 faults), "
-        "and `param` names the first. Nothing was imported.",
+        "Nothing was imported",
+        "Keys are imported all or none, and some of the items can't be: a hash of the wrong "
+        "length, one that is here already, an account that isn't there or has as many keys as "
+        "its plan permits. Of accounts, none of the items can be. `detail` says what is wrong "
+        "with which (the first 50 faults), and `param` names the first.",
         "Correct or leave out the items that `detail` names, and send the rest again.",
         "2 of 3 items can't be imported, and none was. items[0].hash: 32 bytes in hex or base64 "
         "for sha256; items[2].account_id: no such account.",

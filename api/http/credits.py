@@ -185,7 +185,10 @@ class CreditController(Controller):
 
 
 def moment_of(ports: Ports, text: str) -> AsOf:
-    """An instant, or a position of our log. HttpProblem for what is neither, ForeignLog."""
+    """An instant, or a position of our log, or its number alone. HttpProblem for what is neither
+    and for another log's."""
+    if text.isascii() and text.isdigit() and len(text) <= 18:
+        return int(text)  # before the other reading, seconds since 1970
     try:
         # A plus in a query that nobody escaped is a space by now.
         return in_utc(msgspec.convert(text.replace(" ", "+"), datetime, strict=False), "as_of")

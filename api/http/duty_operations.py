@@ -82,7 +82,8 @@ REINSTATE = Operation(
     id="reinstate_account",
     tag=TAG,
     summary="Reinstate an account",
-    description="Undoes a suspension. `support` and above. " + REASONED,
+    description="Undoes a suspension (`support` and above), or a closing until its `final_at` "
+    "(`advanced` and above). " + REASONED,
     who="staff",
     right="accounts.suspend",
     answer=AccountForStaff,
@@ -91,7 +92,7 @@ REINSTATE = Operation(
     body_example={"reason": "settled"},
     parameters=(ACCOUNT_ID,),
     commands=True,
-    errors=_REFUSALS,
+    errors=(*_REFUSALS, "NOT_CLOSED"),
 )
 
 END_SESSIONS = Operation(
@@ -184,7 +185,9 @@ IMPERSONATE = Operation(
     errors=(*_REFUSALS, "ACCOUNT_NOT_ACTIVE", "ACCOUNT_IS_STAFF"),
 )
 
-_STAFF_ID = Parameter("staff_id", "The account's id.", {"type": "string"}, ID, "path")
+_STAFF_ID = Parameter(
+    "staff_id", "The account's id, or `@` and its username.", {"type": "string"}, ID, "path"
+)
 _MEMBER = {**LISTED, "plan": "internal", "roles": ["support"], "level": "support"}
 
 LIST_STAFF = Operation(

@@ -16,7 +16,7 @@ from api.http.history_operations import ACCOUNT_HISTORY, EVENT, EVENTS, EXPLAIN,
 from api.http.history_shapes import event_item, event_page, explanation_answer, history_page
 from api.http.paging import DEFAULT_LIMIT, Cursor, Limit
 from api.http.problems import HttpProblem
-from application import events, explaining, history
+from application import account_reading, events, explaining, history
 from application.errors import ForeignLog
 from application.ports import EventFilter, Ports
 from domain.errors import NotFound
@@ -61,10 +61,9 @@ class HistoryController(Controller):
         cursor: Cursor = None,
     ) -> Response[bytes]:
         """A page of an account's."""
-        if not is_id("acct", account_id):
-            raise NotFound("account", account_id)
+        known = await account_reading.named(ports, actor, account_id)
         before, at_least = _place(cursor), _at_least(ports, request)
-        found = await history.of_account(ports, actor, account_id, before, limit + 1, at_least)
+        found = await history.of_account(ports, actor, known, before, limit + 1, at_least)
         return shown(history_page(ports, found, limit))
 
     @get("/v1/events", opt={"operation": EVENTS})

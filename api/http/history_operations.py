@@ -75,7 +75,13 @@ ACCOUNT_HISTORY = Operation(
     answer=HistoryPage,
     example={"items": [_ITEM], "next_cursor": None},
     parameters=(
-        Parameter("account_id", "The account's id.", {"type": "string"}, _ACCOUNT_ID, "path"),
+        Parameter(
+            "account_id",
+            "The account's id, or `@` and its username.",
+            {"type": "string"},
+            _ACCOUNT_ID,
+            "path",
+        ),
         *PAGE_PARAMETERS,
     ),
     reads=True,

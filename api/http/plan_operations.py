@@ -43,7 +43,11 @@ _PLAN = {
 _TEAM = {**_PLAN, "name": "team", "tier": "team", "title": "Team", "self_service": False}
 _NAME = Parameter("name", "The plan's name.", {"type": "string"}, "team", "path")
 ACCOUNT_ID = Parameter(
-    "account_id", "The account's id.", {"type": "string"}, "acct_01kamzq3v0b6f7n8w9x2y4z5ac", "path"
+    "account_id",
+    "The account's id, or `@` and its username.",
+    {"type": "string"},
+    "acct_01kamzq3v0b6f7n8w9x2y4z5ac",
+    "path",
 )
 _ON_PLAN = {
     "account_id": ACCOUNT_ID.example,

@@ -33,11 +33,10 @@ from api.http.plan_shapes import (
     on_plan_answer,
     plan_answer,
 )
-from application import plans
+from application import account_reading, plans
 from application.deciding import Context
 from application.ports import Ports
 from domain.errors import NotFound
-from domain.ids import is_id
 from domain.plans import INTERNAL, Plan
 
 
@@ -142,12 +141,10 @@ class PlanController(Controller):
         commands: TheCommands,
     ) -> Response[bytes]:
         """Put an account on a plan."""
-        _known_form(account_id)
+        known = await account_reading.named(ports, user, account_id)
         return await commands.answer(
             user,
-            lambda context: plans.assign(
-                ports, context, account_id, data.plan, data.when, data.reason
-            ),
+            lambda context: plans.assign(ports, context, known, data.plan, data.when, data.reason),
             lambda on: answer(200, on_plan_answer(on)),
         )
 
@@ -157,10 +154,10 @@ class PlanController(Controller):
         self, account_id: FromPath[str], user: Caller, ports: ThePorts, commands: TheCommands
     ) -> Response[bytes]:
         """Take back what was scheduled."""
-        _known_form(account_id)
+        known = await account_reading.named(ports, user, account_id)
 
         async def carry(context: Context) -> tuple[None, int]:
-            return None, await plans.cancel_change(ports, context, account_id)
+            return None, await plans.cancel_change(ports, context, known)
 
         return await commands.answer(user, carry, lambda _: NO_CONTENT)
 
@@ -180,8 +177,3 @@ def _public(ports: Ports, name: str) -> Plan:
 def _fields(plan: Plan) -> dict[str, Any]:
     shown_plan = plan_answer(plan)
     return {field: getattr(shown_plan, field) for field in shown_plan.__struct_fields__}
-
-
-def _known_form(account_id: str) -> None:
-    if not is_id("acct", account_id):
-        raise NotFound("account", account_id)

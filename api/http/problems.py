@@ -124,6 +124,11 @@ def _judge_domain(exc: domain.DomainError) -> HttpProblem:
             return HttpProblem("USERNAME_TAKEN", "This username is taken.", param="username")
         case domain.Taken():
             return HttpProblem("ALREADY_TAKEN", f"This {exc.kind.replace('_', ' ')} is taken.")
+        case domain.AccountNotActive(status="unverified"):
+            hint = "Have a code mailed by `POST /v1/auth/otp` with the purpose `verify_email`."
+            return HttpProblem(
+                "ACCOUNT_NOT_ACTIVE", "The account's address is not proven yet.", hint
+            )
         case domain.AccountNotActive():
             return HttpProblem("ACCOUNT_NOT_ACTIVE", f"The account is {exc.status}.")
         case domain.NoSecondFactor():

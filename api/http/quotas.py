@@ -25,7 +25,7 @@ from api.http.quota_operations import (
 )
 from api.http.quota_shapes import quota_rule
 from api.http.strict_json import decode
-from application import quota_pages, quotas
+from application import account_reading, quota_pages, quotas
 from application.deciding import Context
 from application.key_quotas import shared_quota
 from application.quota_pages import Place
@@ -63,18 +63,18 @@ class QuotaController(Controller):
         commands: TheCommands,
     ) -> Response[bytes]:
         """Set an account's, or end it."""
-        _known_form("account", "acct", account_id)
+        known = await account_reading.named(ports, user, account_id)
         given = _given(await request.body())
         quota = None if given is None else given.shared(None)
         reason = None if given is None else given.reason
 
         async def carry(context: Context) -> tuple[None, int]:
-            return None, await quotas.set_account_quota(ports, context, account_id, quota, reason)
+            return None, await quotas.set_account_quota(ports, context, known, quota, reason)
 
         def show(_: None) -> Answer:
-            in_force = shared_quota(ports, account_id) if quota is None else quota
+            in_force = shared_quota(ports, known) if quota is None else quota
             content = AccountQuota(
-                account_id=account_id,
+                account_id=known,
                 set=None if quota is None else quota_rule(quota, "shared"),
                 in_force=None if in_force is None else quota_rule(in_force, "shared"),
             )

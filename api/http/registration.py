@@ -57,13 +57,18 @@ class RegistrationController(Controller):
 
     @post("/v1/auth/register/confirm", opt={"operation": CONFIRM})
     async def confirm(
-        self, data: JSONBody[ConfirmRequest], ports: ThePorts, commands: TheCommands
+        self,
+        data: JSONBody[ConfirmRequest],
+        request: AnyRequest,
+        ports: ThePorts,
+        commands: TheCommands,
     ) -> Response[bytes]:
         """Make the account of a registration that waits."""
+        network = network_of(request.scope["client"])
         return await commands.answer_once(
             PUBLIC,
             lambda context: registration.confirm(
-                ports, context, data.registration_id, data.code, data.username
+                ports, context, data.registration_id, data.code, data.username, network
             ),
             _registered,
             whose=_whose(ports, data.registration_id),
@@ -92,12 +97,17 @@ class RegistrationController(Controller):
 
     @post("/v1/auth/otp/verify", opt={"operation": OTP_VERIFY}, status_code=200)
     async def otp_verify(
-        self, data: JSONBody[OtpVerifyRequest], ports: ThePorts, commands: TheCommands
+        self,
+        data: JSONBody[OtpVerifyRequest],
+        request: AnyRequest,
+        ports: ThePorts,
+        commands: TheCommands,
     ) -> Response[bytes]:
         """Exchange a code for a token."""
+        network = network_of(request.scope["client"])
 
         async def verify(context: Context) -> tuple[Verified, int]:
-            verified = await _verify(ports, data)
+            verified = await _verify(ports, data, network)
             if verified.purpose != "verify_email":
                 return verified, ports.directory.position
             return verified, await email_addresses.mark_verified(ports, context, verified)
@@ -105,11 +115,13 @@ class RegistrationController(Controller):
         return await commands.answer(PUBLIC, verify, _verified)
 
 
-async def _verify(ports: Ports, data: OtpVerifyRequest) -> Verified:
+async def _verify(ports: Ports, data: OtpVerifyRequest, network: str) -> Verified:
     if data.challenge_id is not None and data.email is None and data.purpose is None:
-        return await challenges.verify(ports, data.challenge_id, data.code)
+        return await challenges.verify(ports, data.challenge_id, data.code, network=network)
     if data.challenge_id is None and data.email is not None and data.purpose is not None:
-        return await challenges.verify_newest(ports, data.email, data.purpose, data.code)
+        return await challenges.verify_newest(
+            ports, data.email, data.purpose, data.code, network=network
+        )
     detail = "Give either `challenge_id`, or `email` and `purpose`."
     raise HttpProblem("INVALID_REQUEST", detail, param="challenge_id")
 

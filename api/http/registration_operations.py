@@ -104,7 +104,8 @@ OTP_VERIFY = Operation(
     description=(
         "Answers a token that opens `POST /v1/auth/password/reset` or, for `sign_in`, "
         "`POST /v1/auth/login`: once, and for what the code was asked for. A code for "
-        "`verify_email` marks the address as proven at once."
+        "`verify_email` marks the address as proven at once. By `email` and `purpose` a code takes "
+        "two guesses only; the others are left to who has the `challenge_id`."
     ),
     who="public",
     answer=VerificationAnswer,

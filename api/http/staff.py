@@ -21,10 +21,9 @@ from api.http.duty_operations import (
     staff_answer,
 )
 from api.http.paging import DEFAULT_LIMIT, Cursor, Limit, cursor_after, id_before
-from application import staff
+from application import account_reading, staff
 from domain.accounts import Account
-from domain.errors import InvalidCommand, NotFound
-from domain.ids import is_id
+from domain.errors import InvalidCommand
 from domain.staff import Level
 
 Wanted = Annotated[str | None, QueryParameter(max_length=40)]
@@ -74,7 +73,7 @@ class StaffController(Controller):
         commands: TheCommands,
     ) -> Response[bytes]:
         """Give a member another level."""
-        known = _known_form(staff_id)
+        known = await account_reading.named(ports, user, staff_id)
         return await commands.answer(
             user,
             lambda context: staff.move(ports, context, known, data.level, data.reason),
@@ -92,7 +91,7 @@ class StaffController(Controller):
         commands: TheCommands,
     ) -> Response[bytes]:
         """Take the level away."""
-        known = _known_form(staff_id)
+        known = await account_reading.named(ports, user, staff_id)
         return await commands.answer(
             user, lambda context: staff.dismiss(ports, context, known, data.reason), _member
         )
@@ -100,9 +99,3 @@ class StaffController(Controller):
 
 def _member(account: Account) -> Answer:
     return answer(200, staff_answer(account))
-
-
-def _known_form(staff_id: str) -> str:
-    if not is_id("acct", staff_id):
-        raise NotFound("member of staff", staff_id)
-    return staff_id

@@ -11,6 +11,7 @@ _ATTEMPTS = {
     "otp": "codes to one address from your network",
     "otp_address": "codes to one address",
     "failed_login": "sign-ins that fail from your network",
+    "wrong_code": "wrong codes from your network",
     "totp": "wrong codes of an authenticator app",
 }
 

@@ -9,6 +9,16 @@ from infra.postgres.lookups import PostgresLookups
 KINDS = ("email", "username", "external_id")
 """The kinds of claims that an account comes with."""
 
+_STRAYS = """
+WITH gone AS (
+    SELECT account_id FROM erasures WHERE erased_at > %s::timestamptz - interval '1 hour'),
+challenge AS (DELETE FROM challenges WHERE account_id IN (SELECT account_id FROM gone)),
+failure AS (DELETE FROM sign_in_failures WHERE account_id IN (SELECT account_id FROM gone))
+UPDATE mail SET sealed = NULL, outcome = 'forgotten', ended_at = now(), problem = NULL
+ WHERE account_id IN (SELECT account_id FROM gone) AND outcome IS DISTINCT FROM 'forgotten'
+RETURNING mail_id
+"""
+
 
 class PostgresClosings:
     """Implements application.closing_ports.Closings."""
@@ -48,6 +58,10 @@ class PostgresClosings:
             (list(KINDS), list(digests)),
         )
         return frozenset(bytes(row[0]) for row in rows)
+
+    async def sweep(self, now: datetime) -> None:
+        """Delete what was on its way while its person was erased, and came to lie behind that."""
+        await self._lookups.rows(_STRAYS, (now,))
 
     async def prune(self, now: datetime) -> dict[str, int]:
         """Delete what has expired and is of no use any more; how much of what."""

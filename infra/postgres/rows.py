@@ -134,8 +134,8 @@ STATEMENTS: dict[type[Row], str] = {
     "%(master_key_id)s, %(created_at)s, 'forgotten', %(created_at)s) ON CONFLICT DO NOTHING",
     # The sender deletes these rows once the files of a mail folder are gone, too.
     MailForgottenRow: "UPDATE mail SET sealed = NULL, outcome = 'forgotten', ended_at = now(), "
-    "problem = NULL WHERE account_id = %(account_id)s OR address_digest = "
-    "ANY (%(address_digests)s::bytea[])",
+    "problem = NULL WHERE account_id = %(account_id)s OR (account_id IS NULL "  # nobody else's
+    "AND address_digest = ANY (%(address_digests)s::bytea[]))",
     KnownNetworkRow: "INSERT INTO known_networks (digest, account_id, known_until) "
     "VALUES (%(digest)s, %(account_id)s, %(known_until)s) "
     "ON CONFLICT (digest) DO UPDATE SET known_until = excluded.known_until",

@@ -36,6 +36,8 @@ class PostgresThrottles:
 
     async def peek(self, wanted: Sequence[Throttled], now: datetime) -> list[ThrottleStanding]:
         """The same, without counting."""
+        if not wanted:
+            return []
         at = _us(now)
         found = await self._lookups.rows(
             "SELECT s.before, s.current FROM unnest(%s::text[], %s::bytea[]) WITH ORDINALITY "

@@ -127,7 +127,7 @@ async def test_only_who_may_imports(client: httpx.AsyncClient, people: People) -
     for headers in (await people.user(), await people.service("keys.issue")):
         reply = await client.post("/v1/accounts/import", json=body, headers=headers)
         refused(reply, 403, "FORBIDDEN")
-    nobody = {"items": [{"email": "none"}]}
+    nobody = {"items": [{"email": "none"}], "reason": "they move here"}
     reply = await client.post("/v1/accounts/import", json=nobody, headers=await people.staff())
     refused(reply, 422, "IMPORT_REFUSED", "items[0].email")
 

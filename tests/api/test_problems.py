@@ -135,6 +135,14 @@ def test_an_overload_says_when_to_come_back() -> None:
     assert problem_for(app_errors.Overloaded("passwords", 7), "")[1] == {"retry-after": "7"}
 
 
+def test_who_has_not_proven_the_address_is_told_how() -> None:
+    problem = problem_for(rules.AccountNotActive("acct_1", "unverified"), "")[0]
+    assert "address" in problem.detail
+    assert problem.hint is not None
+    assert "POST /v1/auth/otp" in problem.hint
+    assert problem_for(rules.AccountNotActive("acct_1", "suspended"), "")[0].hint is None
+
+
 def test_forbidden_names_the_missing_right() -> None:
     assert "keys.verify" in problem_for(rules.NotPermitted("keys.verify"), "")[0].detail
 

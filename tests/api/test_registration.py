@@ -150,6 +150,15 @@ async def test_400_otp_verify_takes_one_name_of_the_challenge(client: httpx.Asyn
         refused(reply, 400, "INVALID_REQUEST", "challenge_id")
 
 
+@pytest.mark.parametrize("named", ["chl_\0", "reg_" + "0" * 25 + "\0"])
+async def test_ids_that_no_row_can_have_are_wrong_codes(
+    client: httpx.AsyncClient, named: str
+) -> None:
+    for path, name in (("otp/verify", "challenge_id"), ("register/confirm", "registration_id")):
+        reply = await post(client, f"/v1/auth/{path}", {name: named, "code": "123456"})
+        assert reply.status_code in (400, 401), reply.text
+
+
 async def test_200_code_marks_the_address_at_once(
     client: httpx.AsyncClient, house: House, people: People
 ) -> None:

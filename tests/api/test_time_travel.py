@@ -90,6 +90,10 @@ async def test_200_an_account_as_it_was_with_the_words_that_it_had_then(
         position = reply.headers["tollhouse-position"]
         then = await got(client, path, await people.staff(), as_of=position)
         assert (then["about"], then["id"]) == (words, person["id"])
+        assert then["as_of"] is not None
+        number = position.split(":")[1]
+        assert await got(client, path, await people.staff(), as_of=number) == then
+    assert "as_of" not in await got(client, path, await people.staff())
     refused(
         await client.get(path, params={"as_of": "2001-01-01T00:00:00Z"}, headers=headers),
         400,

@@ -104,6 +104,8 @@ async def test_account_is_found_by_id_address_and_username(house: House) -> None
         assert await accounts.find(house.ports, name) == account_id
     with pytest.raises(NotFound):
         await accounts.find(house.ports, "bob@example.org")
+    with pytest.raises(NotFound):
+        await accounts.find(house.ports, "acct_\0")  # no row can have it, nor be asked for it
 
 
 async def test_owner_reads_what_is_personal_also_in_another_process(

@@ -1,21 +1,27 @@
 """Closing, restoring, erasing: decided on the log, and nothing of the person is left."""
 
 import copy
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from application import (
+    account_admin,
+    account_amending,
     account_import,
     accounts,
     api_keys,
+    challenges,
     closing,
     erasing,
     housekeeping,
     quotas,
+    staff,
+    starting,
 )
 from application.account_import import ImportedAccount
 from application.closing import Receipt
@@ -171,6 +177,124 @@ async def test_erased_at_once_nothing_of_the_person_is_left_and_the_address_is_f
     with pytest.raises(AccountNotActive):
         await close(house, account, erase=True)
     assert (await house.account(email)).id != account.id
+
+
+class Between:
+    """A port during whose method something else happens: before what it does, or after."""
+
+    def __init__(
+        self, port: Any, method: str, happens: Callable[[], Awaitable[Any]], *, before: bool
+    ) -> None:
+        self._port, self._method, self._happens, self._before = port, method, happens, before
+
+    def __getattr__(self, name: str) -> Any:
+        inner = getattr(self._port, name)
+        if name != self._method:
+            return inner
+
+        async def call(*arguments: Any) -> Any:
+            if self._before:
+                await self._happens()
+            found = await inner(*arguments)
+            if not self._before:
+                await self._happens()
+            return found
+
+        return call
+
+
+@pytest.mark.parametrize(("port", "method"), [("closings", "held_of"), ("store", "append")])
+async def test_there_is_a_receipt_of_the_erasure_whichever_process_did_it(
+    house: House, tmp_path: Path, port: str, method: str
+) -> None:
+    """Housekeeping may see the closing before its own process goes on."""
+    account = await house.account()
+    ledger = FolderLedger(tmp_path)
+    others = house.ports
+
+    async def housekeeper() -> None:
+        await erasing.erase_due(others)
+
+    first = Between(getattr(others, port), method, housekeeper, before=port == "closings")
+    changed: dict[str, Any] = {port: first, "ledger": ledger}
+    house.ports = msgspec.structs.replace(others, **changed)
+    receipt = await close(house, account, erase=True, grace_days=0, reason="enough")
+    assert (receipt.status, receipt.final_at) == ("erased", None)
+    assert receipt.erased is not None
+    assert receipt.erased["data_keys"] == 1
+    assert [(each.account_id, each.position) for each in await ledger.read()] == [
+        (account.id, receipt.position)
+    ]
+
+
+async def test_what_was_on_its_way_to_who_was_erased_is_swept_up(house: House) -> None:
+    """A code was asked for, and before it was written the account was gone."""
+    email = f"{an_id('late')}@example.org"
+    account = await house.account(email)
+    plain = house.ports
+
+    async def erased() -> None:
+        asked = context(owner(account))
+        await closing.close(plain, asked, account.id, erase=True, grace_days=0)
+
+    slow: Any = Between(plain.lookups, "claim_holder", erased, before=False)
+    await challenges.begin(msgspec.structs.replace(plain, lookups=slow), "sign_in", email)
+    await plain.closings.sweep(plain.clock())
+    found = await house.lookups.rows(
+        "SELECT 'mail' FROM mail WHERE account_id = %s AND outcome IS DISTINCT FROM 'forgotten' "
+        "UNION ALL SELECT 'challenge' FROM challenges WHERE account_id = %s",
+        (account.id, account.id),
+    )
+    assert found == []
+
+
+async def test_erasing_somebody_touches_no_mail_of_who_has_their_former_address_now(
+    house: House,
+) -> None:
+    former = f"{an_id('former')}@example.org"
+    account = await house.account(former)
+    amended = account_amending.AmendAccount(email=f"{an_id('new')}@example.org")
+    await account_amending.amend(house.ports, context(), account.id, amended, "a typo")
+    other = await house.account(former)
+    await challenges.begin(house.ports, "reset_password", former)
+    await close(house, account, erase=True, grace_days=0)
+    found = await house.lookups.rows(
+        "SELECT template, outcome FROM mail WHERE account_id = %s", (other.id,)
+    )
+    assert found == [("reset_password", None)]
+
+
+async def test_who_was_suspended_is_so_again_when_the_closing_is_undone(house: House) -> None:
+    account = await house.account()
+    await account_admin.suspend(house.ports, context(), account.id, "fraud")
+    await close(house, account, context().principal, reason="more of it")
+    restored, _ = await closing.restore(house.ports, context(), account.id)
+    assert restored.status == await status(house, account.id) == "suspended"
+    await account_admin.reinstate(house.ports, context(), account.id, "it was none")
+    await close(house, account)
+    restored, _ = await closing.restore(house.ports, context(owner(account)), account.id)
+    assert restored.status == "active"
+
+
+async def test_the_first_admin_is_made_once_even_if_they_are_gone_by_now(house: House) -> None:
+    admin, secret = f"{an_id('first')}@example.org", f"th_live_{an_id('service')}"
+
+    async def start() -> starting.Prepared:
+        return await starting.prepare(
+            house.ports, an_id("cmd"), admin, "the first admin's password", secret
+        )
+
+    made = await start()
+    assert (made.admin_email, made.service_key) == (admin, True)
+    account_id = await accounts.find(house.ports, admin)
+    await accounts.suspend(house.ports, context(), account_id, "on leave")
+    assert not (await start()).service_key  # and it starts
+    await staff.dismiss(house.ports, context(), account_id, "left")
+    await closing.close(house.ports, context(), account_id, erase=True, grace_days=0)
+    again = await start()
+    assert (again.admin_email, again.service_key) == (None, False)
+    with pytest.raises(NotFound):
+        await accounts.find(house.ports, admin)
 
 
 async def test_every_process_forgets_the_data_key(house: House) -> None:

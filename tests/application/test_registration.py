@@ -171,6 +171,46 @@ async def test_sixth_guess_is_never_right(house: House) -> None:
         await challenges.verify(house.ports, asked_for.id, code)
 
 
+async def test_who_knows_only_the_address_never_uses_up_all_guesses(house: House) -> None:
+    """Or a stranger could make every code worthless before it is typed."""
+    person = await registered(house)
+    asked_for = await challenges.begin(house.ports, "reset_password", person.email)
+    code = await last_code(house.ports, person.email)
+
+    async def guess() -> Verified:
+        return await challenges.verify_newest(
+            house.ports, person.email, "reset_password", wrong(code)
+        )
+
+    outcomes = await asyncio.gather(*(guess() for _ in range(10)), return_exceptions=True)
+    assert all(isinstance(each, WrongCode) for each in outcomes)
+    with pytest.raises(WrongCode):  # nor does it help to know the code then
+        await challenges.verify_newest(house.ports, person.email, "reset_password", code)
+    assert (await challenges.verify(house.ports, asked_for.id, code)).address == person.email
+
+
+async def test_wrong_codes_of_one_network_are_bounded_whatever_addresses_it_tries(
+    house: House,
+) -> None:
+    policy = Policy(throttles=ThrottlePolicy(failed_logins_per_hour=3))
+    ports = msgspec.structs.replace(house.ports, policy=policy)
+    here, elsewhere = an_id("net"), an_id("net")
+    for _ in range(3):
+        person = await registered(house)
+        asked_for = await challenges.begin(ports, "sign_in", person.email)
+        code = await last_code(ports, person.email)
+        with pytest.raises(WrongCode):
+            await challenges.verify(ports, asked_for.id, wrong(code), network=here)
+    with pytest.raises(TooManyAttempts):
+        await challenges.verify(ports, asked_for.id, code, network=here)
+    with pytest.raises(TooManyAttempts):
+        await challenges.verify_newest(ports, person.email, "sign_in", code, network=here)
+    with pytest.raises(TooManyAttempts):
+        await registration.confirm(ports, context(PUBLIC), asked_for.id, code, network=here)
+    verified = await challenges.verify(ports, asked_for.id, code, network=elsewhere)
+    assert verified.address == person.email
+
+
 async def test_fifth_guess_may_still_be_right(house: House) -> None:
     person = await registered(house)
     asked_for = await challenges.begin(house.ports, "reset_password", person.email)

@@ -9,7 +9,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from application import challenges, factors, passkeys, signing_in
+from application import (
+    challenges,
+    closing,
+    factors,
+    passkeys,
+    passwords,
+    restoring,
+    signing_in,
+)
 from application.deciding import PUBLIC, Principal
 from application.errors import (
     FreshSignInRequired,
@@ -121,6 +129,88 @@ def somebody(house: House) -> Somebody:
         return Person(house.ports, await house.account(email), email)
 
     return make
+
+
+class Meanwhile:
+    """Passwords that take their time: something happens while the first one is checked."""
+
+    def __init__(self, passwords: Any, happens: Callable[[], Any]) -> None:
+        self._passwords = passwords
+        self._happens: Callable[[], Any] | None = happens
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._passwords, name)
+
+    async def verify(self, hash: str | None, password: str) -> bool:
+        right: bool = await self._passwords.verify(hash, password)
+        happens, self._happens = self._happens, None
+        if happens is not None:
+            await happens()
+        return right
+
+
+@pytest.mark.parametrize("restores", [False, True])
+async def test_password_that_is_changed_while_it_is_checked_opens_nothing(
+    somebody: Somebody, restores: bool
+) -> None:
+    """The epoch alone can't tell: it has risen already when the account is looked at."""
+    person = await somebody()
+
+    async def changed() -> None:
+        new = "seven green bottles, one violin"
+        made = context(person.principal())
+        await passwords.change_own(person.ports, made, PASSWORD, new, HERE.network)
+        if restores:
+            await closing.close(person.ports, made, person.account.id)
+
+    meanwhile: Any = Meanwhile(person.ports.passwords, changed)
+    ports = msgspec.structs.replace(person.ports, passwords=meanwhile)
+    enter = restoring.by_password if restores else signing_in.by_password
+    with pytest.raises(WrongCredentials):
+        await enter(ports, context(PUBLIC), person.email, PASSWORD, NOTHING, HERE)
+
+
+async def test_what_cannot_be_undone_takes_a_fresh_sign_in(somebody: Somebody) -> None:
+    """Or whoever finds a token destroys an account, and not only closes it."""
+    person = await somebody()
+    old = context(person.principal(age=601))
+    for days in (0, 29):
+        with pytest.raises(FreshSignInRequired):
+            await closing.close_own(person.ports, old, erase=True, grace_days=days)
+    assert (await closing.close_own(person.ports, old, erase=True))[0].status == "closed"
+    other = await somebody()
+    fresh = context(other.principal())
+    receipt, _ = await closing.close_own(other.ports, fresh, erase=True, grace_days=0)
+    assert receipt.status == "erased"
+
+
+async def test_restoring_is_no_failed_sign_in(somebody: Somebody) -> None:
+    person = await somebody()
+    policy = Policy(throttles=ThrottlePolicy(lockout_after=1))
+    person.ports = msgspec.structs.replace(person.ports, policy=policy)
+    await closing.close(person.ports, context(person.principal()), person.account.id)
+    await restoring.by_password(
+        person.ports, context(PUBLIC), person.email, PASSWORD, NOTHING, HERE
+    )
+    assert await person.sign_in()
+
+
+async def test_locked_account_tells_nobody_at_restoring_that_a_password_is_right(
+    somebody: Somebody,
+) -> None:
+    """Nor by the guesses of its app, which are counted only where it is."""
+    person = await somebody()
+    await person.set_up_app()
+    policy = Policy(throttles=ThrottlePolicy(lockout_after=1), totp_guesses_per_hour=1)
+    person.ports = msgspec.structs.replace(person.ports, policy=policy)
+    with pytest.raises(WrongCredentials):
+        await person.sign_in(password="wrong")
+    wrong = SecondFactor(totp="000000")
+    for _ in range(3):
+        with pytest.raises(SignInsThrottled):
+            await restoring.by_password(
+                person.ports, context(PUBLIC), person.email, PASSWORD, wrong, HERE
+            )
 
 
 async def outcomes(tries: list[Any]) -> list[type]:

@@ -4,7 +4,7 @@ SECURITY 4. The clock is the test's: nothing waits.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -140,6 +140,23 @@ async def test_names_that_nobody_has_are_counted_and_locked_alike(house: House) 
         other = [await world.sign_in(f"{n}@example.org", "wrong", network) for n in range(3)]
         told.append([(type(each), vars(each)) for each in (*answers, *other)])
     assert told[0] == told[1]
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [str.upper, lambda email: email.replace("e", "\uff45"), lambda email: f" {email}\u3000"],
+)
+async def test_a_name_is_counted_as_one_however_it_is_spelled(
+    house: House, spelled: Callable[[str], str]
+) -> None:
+    """Or each letter of another width would give a guesser as many tries again."""
+    world = World(house, lockout_after=2)
+    _, email = await world.person()
+    assert await world.says(spelled(email), PASSWORD, ABROAD) == "in"
+    username = an_id("u")
+    for name, other in ((email, spelled(email)), (username, f"@{username}")):
+        said = [await world.says(each, "wrong") for each in (name, other, name, other)]
+        assert said == ["wrong", "wrong", "locked", "locked"]
 
 
 async def test_an_address_and_a_username_never_tell_that_they_belong_together(

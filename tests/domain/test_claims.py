@@ -33,6 +33,8 @@ def test_address_is_compared_like_people_do(text: str, address: str) -> None:
         "ada@",
         "ada@localhost",
         "a b@example.org",
+        "a\u200bda@example.org",  # looks like another one
+        "a\u202eda@example.org",
         "a@b@example.org",
         "ada@exam_ple.org",
         "ada@example..org",

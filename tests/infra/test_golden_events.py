@@ -177,6 +177,14 @@ def test_names_that_were_written_in_clear_are_still_read() -> None:
     assert (plain.username, plain.email) == ("ada", None)
 
 
+def test_names_that_were_written_in_clear_are_not_told_of_who_was_erased() -> None:
+    name = "account.registered.v1"
+    golden = golden_file(name).read_bytes()
+    found = EventMapper().decode(1, "account_stream", 3, name, golden, lambda account_id: None)
+    assert isinstance(found.event, AccountRegistered)
+    assert (found.event.username, found.event.email) == (None, None)
+
+
 class PetNamedV1(Event, frozen=True, tag="pet.named.v1"):
     name: str
     owner: PersonalText = None

@@ -56,6 +56,11 @@ def test_decision_is_a_cloud_event_of_these_very_bytes() -> None:
     )
 
 
+def test_what_staff_did_as_somebody_else_says_so() -> None:
+    made = message(recorded(ApiKeyRevoked(), impersonator="acct_2"), "log1")
+    assert msgspec.json.decode(made.body)["impersonator"] == "acct_2"
+
+
 def test_nothing_personal_and_nothing_internal_is_published() -> None:
     person = AccountRegistered(account_id="acct_1", email="canary@example.org")
     body = message(recorded(person, reason="canary reason"), "log1").body

@@ -43,7 +43,8 @@ BEGIN
     DELETE FROM data_keys WHERE account_id = p_account;
     DELETE FROM challenges WHERE account_id = p_account OR address_digest IN
         (SELECT digest FROM claims WHERE account_id = p_account AND kind = 'email');
-    DELETE FROM claims WHERE account_id = p_account;
+    -- Who was the first admin isn't personal, and nobody else is made it by the next start.
+    DELETE FROM claims WHERE account_id = p_account AND kind <> 'first_admin';
     DELETE FROM passwords WHERE account_id = p_account;
     DELETE FROM sessions WHERE account_id = p_account;
     DELETE FROM totps WHERE account_id = p_account;

@@ -8,7 +8,10 @@ ALTER TABLE history
     ADD COLUMN latest timestamptz,
     ADD COLUMN straggler boolean NOT NULL DEFAULT false;
 
-UPDATE history h SET latest = w.latest, straggler = h.at < w.latest - interval '10 seconds'
+-- Events of that version said the username, and so did their rows here: erasing the person would
+-- leave it.
+UPDATE history h SET latest = w.latest, straggler = h.at < w.latest - interval '10 seconds',
+       data = CASE h.type WHEN 'account.registered.v1' THEN h.data - 'username' ELSE h.data END
   FROM (SELECT position, max(at) OVER (ORDER BY position) AS latest FROM history) w
  WHERE w.position = h.position;
 
