@@ -256,6 +256,10 @@ async def test_200_profile_is_changed_field_by_field(
         ({"username": "a"}, 400, "INVALID_REQUEST", "username"),
         ({"avatar_url": "javascript:x"}, 400, "INVALID_REQUEST", "avatar_url"),
         ({"wallet_address": "0xabc"}, 400, "INVALID_REQUEST", "wallet_address"),
+        ({"name": "Ada\x00"}, 400, "INVALID_REQUEST", "name"),
+        ({"phone": "+44\n20"}, 400, "INVALID_REQUEST", "phone"),
+        ({"about": "one\ntwo\x00"}, 400, "INVALID_REQUEST", "about"),
+        ({"username": "a\x1bda"}, 400, "INVALID_REQUEST", "username"),
         ({"username": taken}, 409, "USERNAME_TAKEN", "username"),
     ):
         reply = await client.patch("/v1/me", json=wrong, headers=headers)

@@ -1,13 +1,16 @@
 """Closing, restoring, erasing: decided on the log, and nothing of the person is left."""
 
 import copy
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from application import (
     account_admin,
@@ -377,6 +380,32 @@ async def test_housekeeping_goes_on_after_trouble(house: House) -> None:
         while asked < 2:
             await house.lookups.ping()
     assert await status(house, account.id) == "erased"
+
+
+async def test_a_step_that_fails_for_good_stops_none_behind_it_and_is_said_once(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds: Counter[str] = Counter()
+    steps = ["erase_due", "fill_ledger", "sweep", "tell_locks", "prune", "prune_throttles"]
+
+    def fails(name: str) -> Callable[..., Awaitable[Any]]:
+        async def failing(*_: object) -> Any:
+            rounds[name] += 1
+            raise OSError(f"{name} can't")
+
+        return failing
+
+    closings: Any = SimpleNamespace(sweep=fails("sweep"), prune=fails("prune"))
+    throttles: Any = SimpleNamespace(prune=fails("prune_throttles"))
+    for name in ("erase_due", "fill_ledger", "tell_locks"):
+        monkeypatch.setattr(housekeeping, name, fails(name))
+    ports = msgspec.structs.replace(house.ports, closings=closings, throttles=throttles)
+    with capture_logs() as said:
+        async with housekeeping.housekeeping(ports, 0.001):
+            while rounds["prune_throttles"] < 3:
+                await house.lookups.ping()
+    assert all(rounds[name] >= 3 for name in steps), rounds
+    assert sorted(each["problem"] for each in said) == sorted(f"{name} can't" for name in steps)
 
 
 def an_item(**fields: object) -> ImportedAccount:

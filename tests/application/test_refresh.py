@@ -337,3 +337,38 @@ async def test_a_shortened_lifetime_holds_for_tokens_from_before(house: House) -
     assert holds(house, signed_in)
     obey(house, Policy(access_token_ttl_seconds=900))
     assert not holds(house, signed_in)
+
+
+async def test_an_account_has_so_many_sessions_and_one_more_ends_the_oldest(house: House) -> None:
+    obey(house, Policy(sessions_per_account=3))
+    account, other = await house.account(), await house.account()
+    bystander = await a_session(house, other)
+    first, second, third = [await a_session(house, account) for _ in range(3)]
+    assert [holds(house, each) for each in (first, second, third)] == [True] * 3
+    fourth = await a_session(house, account)
+    held = [holds(house, each) for each in (first, second, third, fourth, bystander)]
+    assert held == [False, True, True, True, True]
+    assert (await events_of(house, first.session_id))[1:] == [SessionEnded(reason="ended")]
+    with pytest.raises(RefreshRefused):
+        await next_of(house, first.refresh_token)
+    # One that has ended, or has expired, takes nobody's place.
+    await end_one(house.ports, context(owner(account)), account.id, third.session_id, "ended")
+    await a_session(house, account)
+    assert holds(house, second)
+
+
+async def test_sessions_that_start_at_once_are_no_more_than_an_account_may_have(
+    house: House,
+) -> None:
+    obey(house, Policy(sessions_per_account=4))
+    account = await house.account()
+    await asyncio.gather(*(a_session(house, account) for _ in range(12)))
+    assert len(await list_sessions(house.ports, account.id, None, 100)) == 4
+
+
+async def test_0_sessions_are_any_number(house: House) -> None:
+    assert Policy().sessions_per_account == 200
+    obey(house, Policy(sessions_per_account=0))
+    account = await house.account()
+    kept = [await a_session(house, account) for _ in range(4)]
+    assert all(holds(house, each) for each in kept)

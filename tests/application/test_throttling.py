@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from application import throttling
+from application import challenges, registration, throttling
+from application.accounts import RegisterAccount
 from application.errors import (
     ApplicationError,
     SignInsThrottled,
@@ -322,6 +323,52 @@ async def test_codes_to_one_address_are_limited_over_all_networks_together(house
         await throttling.otp_requested(world.ports, address, network)
     with pytest.raises(TooManyAttempts, match="otp_address"):
         await throttling.otp_requested(world.ports, address, ABROAD)
+
+
+async def test_no_stranger_keeps_an_owner_from_mailed_codes(house: House) -> None:
+    world = World(house, otp_per_hour=2, otp_per_hour_address=3)
+    account, email = await world.person()
+    assert await world.says(email, PASSWORD, HOME) == "in"
+
+    async def ask(network: str, address: str = email) -> str:
+        try:
+            await challenges.begin(world.ports, "reset_password", address, network=network)
+        except TooManyAttempts as refused:
+            return refused.what
+        return "sent"
+
+    foreign = [f"203.0.113.{number}" for number in range(4)]
+    nobodys = f"{an_id('u')}@example.org"
+    said = [await ask(network) for network in foreign]
+    assert said == ["sent", "sent", "sent", "otp_address"]
+    # Strangers read the same of an address that nobody has.
+    assert [await ask(network, nobodys) for network in foreign] == said
+    assert await ask(HOME, nobodys) == "otp_address"
+    # At home codes go on, and are bounded as well.
+    assert [await ask(HOME) for _ in range(3)] == ["sent", "sent", "otp"]
+    # What was asked for at home leaves strangers no fewer.
+    world.later(hours=2)
+    assert [await ask(HOME) for _ in range(2)] == ["sent", "sent"]
+    assert [await ask(network) for network in foreign] == said
+    # Homes together are bounded, too: a mailbox is not to be filled from there either.
+    world.later(hours=2)
+    now = world.now
+    for network in foreign:
+        await house.lookups.write(throttling.opened(world.ports, account.id, network, now))
+    assert [await ask(network) for network in foreign] == said
+
+
+async def test_registration_with_an_address_that_is_taken_is_counted_for_its_owner_apart(
+    house: House,
+) -> None:
+    world = World(house, otp_per_hour_address=1)
+    _, email = await world.person()
+    assert await world.says(email, PASSWORD, HOME) == "in"
+    command = RegisterAccount(email=email, password="a quite uncommon phrase 7")
+    await registration.begin(world.ports, context(), command, ABROAD)
+    with pytest.raises(TooManyAttempts, match="otp_address"):
+        await registration.begin(world.ports, context(), command, ABROAD)
+    await registration.begin(world.ports, context(), command, HOME)
 
 
 async def test_a_limit_of_0_is_none(house: House) -> None:

@@ -269,7 +269,7 @@ FORGED = {
 
 @pytest.mark.usefixtures("filled")
 @pytest.mark.parametrize("headers", FORGED.values(), ids=FORGED.keys())
-@pytest.mark.parametrize("idle", [True, False])
+@pytest.mark.parametrize("idle", [True, pytest.param(False, marks=pytest.mark.long)])
 async def test_message_of_a_stranger_is_taken_out(
     database_url: str, server: RunningNats, headers: dict[str, str], idle: bool
 ) -> None:

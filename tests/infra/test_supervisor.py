@@ -25,8 +25,9 @@ STUBBORN = [
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)",
 ]
 UP = """
-import sys
+import signal, sys
 from pathlib import Path
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # or it is ignored where the tests run under nohup
 from infra.embedded.child import ChildProcess
 from infra.supervisor import Supervisor
 data, words = Path(sys.argv[1]), sys.argv[2:]
