@@ -126,6 +126,7 @@ async def opened(settings: Settings, url: str, *, verifying: bool) -> AsyncItera
             key_prefix=settings.key_prefix,
             access_token_ttl_seconds=settings.access_token_ttl_seconds,
             refresh_token_ttl_seconds=settings.refresh_token_ttl_seconds,
+            sessions_per_account=settings.sessions_per_account,
             require_verified_email=settings.require_verified_email,
             packages=settings.credit_packages,
             keys_per_hour=settings.keys_per_hour,

@@ -87,7 +87,7 @@ def _decided(known: AccountView, command: AmendAccount) -> tuple[list[Event], Ac
     replace = msgspec.structs.replace
     wanted = replace(known.profile, **command.profile)
     events = profiles.change(known.profile, wanted)
-    after = replace(after, profile=profiles.checked(wanted))
+    after = replace(after, profile=profiles.checked(wanted, known.profile))
     if command.username is not UNSET:
         name = None if command.username is None else claims.username(command.username)
         events += profiles.rename(account.username, name)

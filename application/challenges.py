@@ -115,10 +115,9 @@ async def begin(
     """
     address = claims.email(address)
     digests = ports.digests.claims(claims.EMAIL, address)
-    if network is not None:
-        await otp_requested(ports, digest_of_address(ports, address), network)
     holder = await ports.lookups.claim_holder(claims.EMAIL, digests)
-
+    if network is not None:
+        await otp_requested(ports, digest_of_address(ports, address), network, holder)
     now = ports.clock()
     id = new_id(ports, "reg" if purpose == "register" else "chl")
     code = f"{int.from_bytes(ports.entropy(8)) % 10**DIGITS:0{DIGITS}}"

@@ -6,7 +6,7 @@ account's stream, and deleting what is gone deletes nothing.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import structlog
@@ -33,20 +33,58 @@ async def housekeeping(ports: Ports, pause_seconds: float = PAUSE_SECONDS) -> As
 
 
 async def keep_house(ports: Ports, pause_seconds: float = PAUSE_SECONDS) -> None:
-    """For ever. What fails (the database may be away) is said once and tried again."""
-    ledger_has, pruned_at, trouble = 0, float("-inf"), ""
+    """For ever."""
+    steps = _steps(ports)
     while True:
-        try:
-            await erase_due(ports)
-            ledger_has = await fill_ledger(ports, ledger_has)
-            await ports.closings.sweep(ports.clock())
-            await tell_locks(ports)
-            if asyncio.get_running_loop().time() - pruned_at > PRUNE_EVERY_SECONDS:
-                await ports.closings.prune(ports.clock())
-                await ports.throttles.prune(ports.policy.throttles, ports.clock())
-                pruned_at = asyncio.get_running_loop().time()
-            trouble = ""
-        except Exception as error:
-            if trouble != (trouble := str(error).strip()):
-                log.warning("housekeeping stopped", problem=trouble)
+        for step in steps:
+            await step.when_due()
         await asyncio.sleep(pause_seconds)
+
+
+class _Step:
+    """One thing to do again and again. What fails is said once and tried again at the next
+    round; the steps behind it are done all the same, for it may fail for good."""
+
+    def __init__(
+        self, name: str, does: Callable[[], Awaitable[object]], every_seconds: float = 0.0
+    ) -> None:
+        self._name = name
+        self._does = does
+        self._every_seconds = every_seconds
+        self._done_at = float("-inf")
+        self._trouble: str | None = None
+
+    async def when_due(self) -> None:
+        """Do it, if it is time to. Raises nothing."""
+        now = asyncio.get_running_loop().time()
+        if now - self._done_at < self._every_seconds:
+            return
+        try:
+            await self._does()
+        except Exception as error:
+            trouble = str(error).strip()
+            if trouble != self._trouble:
+                log.warning("housekeeping stopped", step=self._name, problem=trouble)
+            self._trouble = trouble
+        else:
+            self._done_at, self._trouble = now, None
+
+
+def _steps(ports: Ports) -> list[_Step]:
+    ledger_has = 0
+
+    async def ledger() -> None:
+        nonlocal ledger_has
+        ledger_has = await fill_ledger(ports, ledger_has)
+
+    def prune_throttles() -> Awaitable[int]:
+        return ports.throttles.prune(ports.policy.throttles, ports.clock())
+
+    return [
+        _Step("erase what is due", lambda: erase_due(ports)),
+        _Step("fill the ledger", ledger),
+        _Step("sweep", lambda: ports.closings.sweep(ports.clock())),
+        _Step("tell of locks", lambda: tell_locks(ports)),
+        _Step("prune", lambda: ports.closings.prune(ports.clock()), PRUNE_EVERY_SECONDS),
+        _Step("prune throttles", prune_throttles, PRUNE_EVERY_SECONDS),
+    ]

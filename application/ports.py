@@ -201,6 +201,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     key_prefix: str = "th"
     access_token_ttl_seconds: int = 900
     refresh_token_ttl_seconds: int = 604_800
+    sessions_per_account: int = 200
+    """How many sessions of an account go on at once; 0 for any number."""
     require_verified_email: bool = False
     packages: tuple[Package, ...] = SHIPPED
     keys_per_hour: int = 0

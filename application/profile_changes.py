@@ -53,7 +53,8 @@ async def amend(
         account = person.account
         if account.status == "erased":
             raise NotFound("account", account_id)
-        wanted = profiles.checked(msgspec.structs.replace(person.profile, **given))
+        wanted = msgspec.structs.replace(person.profile, **given)
+        wanted = profiles.checked(wanted, person.profile)
         events = profiles.change(person.profile, wanted)
         rows: list[Row] = []
         if not isinstance(wanted_name, UnsetType) and wanted_name != account.username:

@@ -47,7 +47,10 @@ async def begin(ports: Ports, context: Context, command: RegisterAccount, networ
     if command.password is None:
         raise ValueError("people register with a password")
     # Before the work of judging and hashing, which is the same whoever has the address.
-    await otp_requested(ports, digest_of_address(ports, address), network)
+    holder = await ports.lookups.claim_holder(
+        claims.EMAIL, ports.digests.claims(claims.EMAIL, address)
+    )
+    await otp_requested(ports, digest_of_address(ports, address), network, holder)
     await require_acceptable(ports, command.password, words_of_command(command))
     hash = await ports.passwords.hash(command.password)
     payload = msgspec.msgpack.encode(Pending(hash, username, profile))

@@ -100,6 +100,11 @@ class Sessions(Protocol):
         """The sessions of an account that have not ended, with their streams' versions."""
         ...
 
+    async def too_many(self, account_id: str, most: int, now: datetime) -> list[Living]:
+        """The sessions that have not ended though `most` newer ones go on: the hundred newest
+        of them, oldest first."""
+        ...
+
     async def page(
         self, account_id: str, now: datetime, after: str | None, limit: int
     ) -> list[SessionRecord]:

@@ -5,6 +5,7 @@ it started, that a spent token came back, and that it ended are (RFC 9700, 4.14.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from application.accounts import profile
 from application.deciding import (
     ACCOUNT,
     SESSION,
+    SYSTEM,
     Change,
     Context,
     Stream,
@@ -24,7 +26,7 @@ from application.deciding import (
     new_id,
     retrying,
 )
-from application.errors import RefreshRefused
+from application.errors import RefreshRefused, StoreUnavailable, VersionConflict
 from application.mail import Mail, mail_row
 from application.ports import AccessClaims, Ports
 from application.rows import Row, SessionOverRow, SessionRow, SessionsOverRow
@@ -109,7 +111,37 @@ async def start(
     position = await commit(
         ports, context, now, [*changes, started], [*rows, row], result=signed_in, reason=reason
     )
+    await _end_oldest(ports, context, account.id)
     return signed_in, position
+
+
+async def _end_oldest(ports: Ports, context: Context, account_id: str) -> None:
+    """End what goes on beyond the sessions that an account may have.
+
+    After the start and not with it: of many that start at once each sees those before it, and
+    all agree on which are the oldest. What can't be ended now, the next start ends.
+    """
+    most = ports.policy.sessions_per_account
+    if not most:
+        return
+
+    async def attempt() -> None:
+        now = ports.clock()
+        found = await ports.sessions.too_many(account_id, most, now)
+        changes: list[Change[Any]] = []
+        rows: list[Row] = []
+        for session, version in found:
+            stream = Stream(SESSION, session.id, version, session)
+            changes.append(change(stream, end(session, "ended"), now, account_id))
+            rows.append(SessionOverRow(session.id, now))
+        if changes:
+            command_id = new_id(ports, "cmd")
+            own = Context(principal=SYSTEM, command_id=command_id, request_id=context.request_id)
+            await commit(ports, own, now, changes, rows)
+
+    # The session has been started: nothing here may have it started again.
+    with suppress(VersionConflict, StoreUnavailable):
+        await retrying(attempt)
 
 
 async def refresh(ports: Ports, context: Context, token: str) -> tuple[SignedIn, int]:

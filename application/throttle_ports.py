@@ -114,6 +114,10 @@ class Throttles(Protocol):
         """Count from 0 again."""
         ...
 
+    async def knows(self, digests: Sequence[bytes], now: datetime) -> bool:
+        """Whether one of these, an account and a network together, is known now."""
+        ...
+
     async def begin_sign_in(
         self, policy: ThrottlePolicy, attempt: SignInTry, now: datetime
     ) -> SignInBegun:

@@ -136,13 +136,21 @@ async def otp_requested(
     """Count a code that is asked for, whether or not anybody has the address.
 
     Raises TooManyAttempts when this network asked for too many to this address, or all networks
-    together did. `address_digest` is from `digest_of_address`.
+    together did. `address_digest` is from `digest_of_address`, `account_id` who has the address.
+    The networks that this account is known in are counted together, apart from all others: no
+    stranger elsewhere can use up what its owner may ask for. The same work where nobody has it.
     """
     throttles = ports.policy.throttles
     pair = ports.digests.claims("otp-network", f"{address_digest.hex()}:{network}")[0]
+    apart = ports.digests.claims("otp-known", address_digest.hex())[0]
+    together = address_digest
+    if throttles.otp_per_hour_address:
+        digests = _known(ports, account_id or f"nobody:{address_digest.hex()}", network)
+        if await ports.throttles.knows(digests, ports.clock()):
+            together = apart
     wanted = [
         Throttled("otp", pair, throttles.otp_per_hour),
-        Throttled("otp_address", address_digest, throttles.otp_per_hour_address),
+        Throttled("otp_address", together, throttles.otp_per_hour_address),
     ]
     return await count(ports, wanted)
 
@@ -197,8 +205,14 @@ async def tell_locks(ports: Ports) -> int:
     account. The housekeeper of `serve` calls this every few seconds.
     """
     told = await ports.throttles.locks_to_tell(ports.clock(), TOLD_AT_ONCE)
+    trouble: list[Exception] = []
     for lock in told:
-        await retrying(partial(_tell, ports, lock))
+        try:
+            await retrying(partial(_tell, ports, lock))
+        except Exception as error:  # those behind it are told all the same
+            trouble.append(error)
+    if trouble:
+        raise trouble[0]
     return len(told)
 
 

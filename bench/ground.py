@@ -59,6 +59,7 @@ def environment(data_dir: Path, **more: str) -> dict[str, str]:
         "TOLLHOUSE_FAILED_LOGINS_PER_HOUR": "0",
         "TOLLHOUSE_GLOBAL_FAILED_LOGINS_PER_HOUR": "0",
         "TOLLHOUSE_LOCKOUT_AFTER": "0",
+        "TOLLHOUSE_SESSIONS_PER_ACCOUNT": "0",
     }
     # Where it is set, each start compiles all of our files again; nobody's servers run like that.
     mine.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -57,7 +57,7 @@ _AMR = {
 }
 _ENDED: dict[EndReason, str] = {
     "signed_out": "The session ended: signed out",
-    "ended": "The session was ended from the list of sessions",
+    "ended": "The session was ended from the list of sessions, or as the oldest of too many",
     "everywhere": "The session ended: signed out everywhere",
     "password": "The session ended: there is a new password",
     "reuse": "The session was ended: somebody has a copy of its refresh token",

@@ -8,8 +8,8 @@ import msgspec
 from domain.event import Event, PersonalText
 
 EndReason = Literal["signed_out", "ended", "everywhere", "password", "reuse", "revoked", "closed"]
-"""By its own token; from the list of sessions; with all others; by a new password; because a
-spent refresh token was presented; by RFC 7009; with its account."""
+"""By its own token; from the list of sessions, or as the oldest of too many; with all others; by
+a new password; because a spent refresh token was presented; by RFC 7009; with its account."""
 
 
 class SessionStarted(Event, frozen=True, tag="session.started.v1"):

@@ -170,6 +170,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     key_prefix: Prefix = "th"
     access_token_ttl_seconds: Positive = 900
     refresh_token_ttl_seconds: Positive = 604800
+    sessions_per_account: Throttle = 200
     signing_key_days: Annotated[int, Meta(ge=2, le=3650, description="days, from 2 to 3650")] = 90
     argon2_memory_kib: Annotated[
         int, Meta(ge=7168, le=4194304, description="KiB, from 7168 (OWASP's least) to 4194304")

@@ -214,8 +214,8 @@ _ALL = (
         "The answer is the same whether or not there is such an account, and whether or not the "
         "password was right.",
         "Wait as many seconds as `Retry-After` says; or sign in with a second factor, with a code "
-        "by mail (`POST /v1/auth/otp`, purpose `sign_in`), or reset the password: these work at "
-        "any time.",
+        "by mail (`POST /v1/auth/otp`, purpose `sign_in`), or reset the password: a "
+        "lock stops none of these.",
         "Too many sign-ins have failed. The password alone opens nothing at present.",
     ),
     Code(

@@ -27,8 +27,8 @@ _COUNTED = "counted"
 _CREDENTIALS = frozenset({b"authorization", b"x-api-key"})
 
 _SAYS: Mapping[LimitName, str] = {
-    "public": "Your address may send {0} requests within {1} seconds to public routes.",
-    "failed": "Your address may present {0} credentials within {1} seconds that prove nothing.",
+    "public": "Your address may send {0} requests in {1} to public routes. {2}",
+    "failed": "Your address may present {0} credentials in {1} that prove nothing. {2}",
 }
 
 
@@ -127,7 +127,9 @@ def _fields(counted: _Counted) -> dict[str, str]:
 
 
 def _too_many(name: LimitName, standing: RateStanding) -> HttpProblem:
-    detail = _SAYS[name].format(standing.limit, standing.window_seconds)
+    each = "a minute" if standing.window_seconds == 60 else f"{standing.window_seconds} s"
+    again = f"Try again in {standing.more_in_seconds} seconds."
+    detail = _SAYS[name].format(standing.limit, each, again)
     headers = {"retry-after": str(standing.more_in_seconds)}
     return HttpProblem("TOO_MANY_REQUESTS", detail, headers=headers)
 

@@ -17,11 +17,13 @@ _ATTEMPTS = {
 
 
 def too_many_attempts(exc: application.TooManyAttempts) -> HttpProblem:
-    """More than a throttle allows within its window."""
+    """More than a throttle allows in its window, which is an hour. As it slides, there may be
+    room for one more only after longer than that."""
     limit, window, left = exc.limit, exc.window_seconds, exc.more_in_seconds
     return HttpProblem(
         "TOO_MANY_REQUESTS",
-        f"There may be {limit} {_ATTEMPTS.get(exc.what, exc.what)} within {window} seconds.",
+        f"There may be {limit} {_ATTEMPTS.get(exc.what, exc.what)} in an hour. "
+        f"Try again in {left} seconds.",
         headers={
             "retry-after": str(left),
             **limit_fields(
@@ -60,7 +62,7 @@ def too_many_keys(exc: application.TooManyKeys) -> HttpProblem:
     limit, window, left = exc.limit, exc.window_seconds, exc.more_in_seconds
     return HttpProblem(
         "TOO_MANY_REQUESTS",
-        f"An account may be issued {limit} keys within {window} seconds.",
+        f"An account may be issued {limit} keys in an hour. Try again in {left} seconds.",
         headers={
             "retry-after": str(left),
             **limit_fields("keys", limit, window, 0, left, exc.resets_at),

@@ -42,6 +42,17 @@ class PostgresSessions:
         )
         return [Living(_SESSION.decode(row[0]), row[1]) for row in rows]
 
+    async def too_many(self, account_id: str, most: int, now: datetime) -> list[Living]:
+        """Those of an account that go on beyond so many."""
+        rows = await self._lookups.rows(
+            "SELECT s.state, s.version FROM (SELECT session_id FROM sessions WHERE account_id = %s "
+            "AND ended_at IS NULL AND expires_at > %s "
+            "ORDER BY session_id DESC OFFSET %s LIMIT 100) r "
+            "JOIN states s ON s.stream_id = r.session_id ORDER BY r.session_id",
+            (account_id, now, most),
+        )
+        return [Living(_SESSION.decode(row[0]), row[1]) for row in rows]
+
     async def page(
         self, account_id: str, now: datetime, after: str | None, limit: int
     ) -> list[SessionRecord]:

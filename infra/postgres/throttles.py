@@ -55,6 +55,15 @@ class PostgresThrottles:
             "DELETE FROM throttles WHERE name = %s AND subject = %s RETURNING 1", (name, subject)
         )
 
+    async def knows(self, digests: Sequence[bytes], now: datetime) -> bool:
+        """Whether one of these, an account and a network together, is known now."""
+        rows = await self._lookups.rows(
+            "SELECT EXISTS (SELECT FROM known_networks WHERE digest = ANY (%s::bytea[]) "
+            "AND known_until > %s)",
+            (list(digests), now),
+        )
+        return bool(rows[0][0])
+
     async def begin_sign_in(
         self, policy: ThrottlePolicy, attempt: SignInTry, now: datetime
     ) -> SignInBegun:

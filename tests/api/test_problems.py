@@ -135,6 +135,24 @@ def test_an_overload_says_when_to_come_back() -> None:
     assert problem_for(app_errors.Overloaded("passwords", 7), "")[1] == {"retry-after": "7"}
 
 
+@pytest.mark.parametrize(
+    "exc",
+    [
+        app_errors.TooManyAttempts("otp_address", 20, 3600, 7100),
+        app_errors.SignInsThrottled("network", 20, 7100),
+        app_errors.TooManyKeys(20, 3600, 7100, 1_800_000_000),
+    ],
+    ids=lambda exc: type(exc).__name__,
+)
+def test_a_throttle_says_in_words_what_its_headers_say(exc: Exception) -> None:
+    """A sliding hour that is used up may take longer than an hour to have room again."""
+    problem, headers = problem_for(exc, "")
+    assert headers["retry-after"] == "7100"
+    assert "20 " in problem.detail
+    assert "7100 seconds" in problem.detail
+    assert "3600" not in problem.detail
+
+
 def test_who_has_not_proven_the_address_is_told_how() -> None:
     problem = problem_for(rules.AccountNotActive("acct_1", "unverified"), "")[0]
     assert "address" in problem.detail

@@ -181,6 +181,9 @@ def standing(reply: httpx.Response, name: str) -> int:
 def throttled(reply: httpx.Response, name: str) -> None:
     refused(reply, 429, "TOO_MANY_REQUESTS")
     assert standing(reply, name) == 0
+    # What the words say is what the header says, however much longer than the window it is.
+    assert f" {reply.headers['retry-after']} seconds" in reply.json()["detail"]
+    assert "within" not in reply.json()["detail"]
     # Not earlier than `t`, and no date.
     assert int(reply.headers["retry-after"]) >= items(reply.headers["ratelimit"])[name]["t"]
     assert len(reply.headers.get_list("ratelimit")) == 1

@@ -31,7 +31,7 @@ from application.closing import Receipt
 from application.deciding import ACCOUNT, Principal, load
 from application.errors import StoreUnavailable
 from application.ports import Policy
-from domain.accounts import Account
+from domain.accounts import Account, Profile
 from domain.allowances import Quota
 from domain.errors import (
     AccountIsStaff,
@@ -426,6 +426,7 @@ async def test_what_can_be_imported_is_and_the_rest_is_told(house: House) -> Non
         an_item(external_id="one"),
         an_item(plan="internal"),
         an_item(password_hash=None),
+        an_item(profile=Profile(name="Ada\x00")),
     ]
     report, _ = await account_import.bring_in(house.ports, context(), items)
     assert [each.index for each in report.imported] == [0, 4, 8]
@@ -436,6 +437,7 @@ async def test_what_can_be_imported_is_and_the_rest_is_told(house: House) -> Non
         (5, "username"),
         (6, "external_id"),
         (7, "plan"),
+        (9, "name"),
     ]
     first = (await load(house.ports, ACCOUNT, report.imported[0].id)).state
     assert first is not None

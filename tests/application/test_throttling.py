@@ -23,6 +23,7 @@ from application.ports import Policy, Ports, ThrottlePolicy
 from application.signing_in import Client, SecondFactor, by_password
 from domain.account_events import SignInsRefused
 from domain.accounts import Account
+from domain.errors import NotFound
 from infra.embedded import RunningPostgres
 from tests.application.house import PASSWORD, House, context, opened
 from tests.conftest import fresh_database
@@ -300,6 +301,26 @@ async def test_a_lock_is_in_the_history_once_and_its_owner_is_told(house: House)
         (account.id,),
     )
     assert rows[0][0] == 1
+
+
+async def test_a_lock_that_can_not_be_told_stops_none_behind_it(house: House) -> None:
+    world = World(house, lockout_after=1)
+    world.later(days=400)
+    await house.lookups.rows(
+        "INSERT INTO sign_in_failures SELECT gen_random_uuid()::text::bytea, 'acct_gone', "
+        "1, 0, 0, 0 FROM generate_series(1, 20) RETURNING 1",
+        (),
+    )
+    account, email = await world.person()
+    await world.says(email, "wrong")
+    world.later(seconds=6)
+    with pytest.raises(NotFound):
+        await throttling.tell_locks(world.ports)
+    told = [each.event for each in await house.store.read(account.id)]
+    assert any(isinstance(each, SignInsRefused) for each in told)
+    await house.lookups.rows(
+        "DELETE FROM sign_in_failures WHERE account_id = 'acct_gone' RETURNING 1", ()
+    )
 
 
 @pytest.mark.parametrize("limit", [2, 5])

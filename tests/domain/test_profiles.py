@@ -1,4 +1,4 @@
-"""What a profile may be made of: no text that does something to the page or terminal that shows it."""
+"""What a profile may be made of: nothing that steers the page or terminal that shows it."""
 
 import pytest
 
