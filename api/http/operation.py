@@ -68,6 +68,11 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     permission: str | None = None
     own_hand: bool = False
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Operation":
+        """Itself: the framework copies every route with all that it carries, and examples are
+        large. Nothing changes an operation."""
+        return self
+
     @property
     def limited(self) -> bool:
         """Whether each address may call it only so often."""

@@ -249,4 +249,7 @@ async def _alone(url: str) -> AsyncIterator[psycopg.AsyncConnection]:
         await connection.execute("SET synchronous_commit TO off")
         yield connection
     finally:
+        # The server notices late that a connection has ended: the next rebuild needn't wait for it.
+        with contextlib.suppress(psycopg.Error):
+            await connection.execute("SELECT pg_advisory_unlock_all()")
         await connection.close()

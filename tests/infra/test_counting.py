@@ -226,7 +226,7 @@ def moved(situation: Situation, now: int) -> Situation:
 
 
 @settings(
-    max_examples=150,
+    max_examples=60,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(situation=situations())

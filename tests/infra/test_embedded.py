@@ -118,7 +118,9 @@ def test_second_postgres_on_the_same_data_is_refused(data_dir: Path) -> None:
         postgres.stop()
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+)
 def test_servers_die_with_their_parent_and_start_again(data_dir: Path, number: int) -> None:
     program = (
         "import sys, time; from pathlib import Path; from infra.embedded import *\n"

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -87,8 +87,16 @@ TAMPERINGS = {
 }
 
 
+OFTEN = ("accounts", "key_uses")
+"""One that folds states, one that adds up; the others by the same code, in the long run."""
+
+
+def each_or_often(names: Iterable[str]) -> list[Any]:
+    return [pytest.param(each, marks=() if each in OFTEN else pytest.mark.long) for each in names]
+
+
 @pytest.mark.anyio
-@pytest.mark.parametrize("name", TAMPERINGS)
+@pytest.mark.parametrize("name", each_or_often(TAMPERINGS))
 async def test_a_check_finds_what_was_tampered_with_and_a_rebuild_mends_it(
     url: str, name: str
 ) -> None:
@@ -164,7 +172,7 @@ def reader(url: str) -> Iterator[str]:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", each_or_often(MODELS))
 async def test_followers_and_readers_go_on_while_it_is_rebuilt(url: str, name: str) -> None:
     lookups = PostgresLookups(url)
     await lookups.open()
