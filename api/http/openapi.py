@@ -135,7 +135,10 @@ def _operation(operation: Operation, refs: dict[type, Any]) -> dict[str, Any]:
         )
         described["responses"][str(also.status)] = _success(shown, refs)
     if operation.body is not None:
-        media: dict[str, Any] = {"schema": refs[operation.body], "example": operation.body_example}
+        schema = refs[operation.body]
+        if operation.body_null:
+            schema = {"anyOf": [schema, {"type": "null"}]}
+        media: dict[str, Any] = {"schema": schema, "example": operation.body_example}
         content = {"application/json": media}
         if operation.form:
             content["application/x-www-form-urlencoded"] = media

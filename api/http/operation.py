@@ -35,7 +35,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
     `errors` are the codes of its own; those that follow from what kind of operation it is are
     added. `reads` takes Tollhouse-Min-Position, `commands` answers Tollhouse-Position, `once`
-    takes Idempotency-Key. `media_types` are all that it answers in, JSON among them. `also_503`:
+    takes Idempotency-Key. `body_null`: null in the place of the body says that there is to be none.
+    `media_types` are all that it answers in, JSON among them. `also_503`:
     the same document, with 503, where it is bad news. `unlimited`: public, and yet without a
     limit per address.
 
@@ -54,6 +55,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     body: type[msgspec.Struct] | None = None
     body_example: object = None
     body_optional: bool = False
+    body_null: bool = False
     form: bool = False
     media_types: tuple[str, ...] = ("application/json",)
     also_503: bool = False
