@@ -121,23 +121,7 @@ async def opened(settings: Settings, url: str, *, verifying: bool) -> AsyncItera
         passkeys=WebAuthnPasskeys(settings.public_url, service_name, settings.cors_origins),
         closings=PostgresClosings(lookups),
         ledger=FolderLedger(settings.erasure_ledger or settings.data_dir / FOLDER),
-        policy=Policy(
-            close_grace_days=settings.close_grace_days,
-            key_prefix=settings.key_prefix,
-            access_token_ttl_seconds=settings.access_token_ttl_seconds,
-            refresh_token_ttl_seconds=settings.refresh_token_ttl_seconds,
-            sessions_per_account=settings.sessions_per_account,
-            require_verified_email=settings.require_verified_email,
-            packages=settings.credit_packages,
-            keys_per_hour=settings.keys_per_hour,
-            throttles=throttle_policy(settings),
-            totp_guesses_per_hour=settings.totp_guesses_per_hour,
-            service_name=service_name,
-            page_origins=settings.cors_origins,
-            password_min_length=settings.password_min_length,
-            password_min_score=settings.password_min_score,
-            product_words=product_words(settings.public_url),
-        ),
+        policy=_policy(settings, service_name),
         clock=clock,
         entropy=os.urandom,
         payments=providers(settings),
@@ -185,3 +169,24 @@ def _end_with(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         structlog.get_logger().critical("a part of the process ended", exc_info=error)
         os._exit(70)
+
+
+def _policy(settings: Settings, service_name: str) -> Policy:
+    """What use cases obey of the settings."""
+    return Policy(
+        close_grace_days=settings.close_grace_days,
+        key_prefix=settings.key_prefix,
+        access_token_ttl_seconds=settings.access_token_ttl_seconds,
+        refresh_token_ttl_seconds=settings.refresh_token_ttl_seconds,
+        sessions_per_account=settings.sessions_per_account,
+        require_verified_email=settings.require_verified_email,
+        packages=settings.credit_packages,
+        keys_per_hour=settings.keys_per_hour,
+        throttles=throttle_policy(settings),
+        totp_guesses_per_hour=settings.totp_guesses_per_hour,
+        service_name=service_name,
+        page_origins=settings.cors_origins,
+        password_min_length=settings.password_min_length,
+        password_min_score=settings.password_min_score,
+        product_words=product_words(settings.public_url),
+    )

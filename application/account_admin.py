@@ -5,7 +5,6 @@ manages staff (`staff_permits`).
 """
 
 from application import accounts, api_keys, challenges, closing, key_rotation, sessions
-from application.account_reading import folded
 from application.deciding import (
     ACCOUNT,
     API_KEY,
@@ -17,6 +16,7 @@ from application.deciding import (
     retrying,
 )
 from application.key_rotation import RotatedApiKey
+from application.persons import folded
 from application.ports import Ports
 from application.rows import PasswordGoneRow
 from application.staff_permits import permit_on, require

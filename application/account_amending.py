@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from application.account_reading import AccountView, folded, seen_by
+from application.account_reading import seen_by
 from application.deciding import ACCOUNT, Context, Stream, change, commit, retrying
 from application.mail import Mail, mail_row
+from application.persons import AccountView, folded
 from application.ports import Ports
 from application.rows import ClaimGoneRow, ClaimRow, Row
 from application.staff_permits import permit_on

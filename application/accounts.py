@@ -16,6 +16,7 @@ from application.deciding import (
     retrying,
 )
 from application.password_rules import require_acceptable, require_length, words_of
+from application.persons import folded
 from application.ports import Ports
 from application.rows import ClaimRow, PasswordRow, Row
 from domain import accounts, plans, profiles
@@ -127,28 +128,12 @@ async def profile(ports: Ports, account_id: str) -> Registered:
 
 async def load_person(ports: Ports, account_id: str) -> tuple[Stream[Account], Registered]:
     """The account's stream as it stands, with what is personal, unsealed. NotFound."""
-    account: Account | None = None
-    email: str | None = None
-    said = Profile()
-    version = 0
-    for recorded in await ports.store.read(account_id, personal=True):
-        if not isinstance(recorded.event, ACCOUNT.events):
-            break
-        account = ACCOUNT.evolve(account, recorded.event, recorded.metadata.at)
-        version = recorded.version
-        match recorded.event:
-            case accounts.AccountRegistered() as first:
-                email = first.email
-                given = {field: getattr(first, field) for field in Profile.__struct_fields__}
-                said = Profile(**given)
-            case accounts.EmailChanged() as changed:
-                email = changed.email
-            case accounts.ProfileChanged() as changed:
-                said = profiles.after(said, changed)
-    if account is None:
+    events = await ports.store.read(account_id, personal=True)
+    found = folded(events)
+    if found is None:
         raise NotFound("account", account_id)
-    stream = Stream(ACCOUNT, account_id, version, account)
-    return stream, Registered(account, email or "", said)
+    stream = Stream(ACCOUNT, account_id, events[-1].version, found.account)
+    return stream, Registered(found.account, found.email or "", found.profile)
 
 
 async def find(ports: Ports, name: str) -> str:

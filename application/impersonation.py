@@ -7,9 +7,9 @@ is no refresh token. What is for the owner's own hand it can't do (`api.http.acc
 from datetime import timedelta
 
 from application import mail, sessions
-from application.account_reading import folded
 from application.deciding import ACCOUNT, Context, change, load, new_id, retrying
 from application.mail import Mail
+from application.persons import folded
 from application.ports import Ports
 from application.rows import Row
 from application.sessions import SignedIn

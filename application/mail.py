@@ -31,7 +31,6 @@ MailTemplate = Literal[
     "recovery_codes_issued",
     "impersonated",
     "account_closed",
-    "account_erased",
     "account_restored",
     "reset_started",
     "reuse_detected",

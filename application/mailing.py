@@ -39,9 +39,6 @@ KEPT_DAYS = 90
 """So long it is known that there was a mail, and the file of a mail folder stays."""
 GRACE_SECONDS = 4.0
 
-LAST_MAILS = frozenset({"account_erased"})
-"""Mail to people who are nobody afterwards: once it was sent, no row and no file knows of it."""
-
 Outcome = Literal["sent", "refused", "given_up", "forgotten"]
 
 
@@ -244,7 +241,7 @@ async def _send(mailing: Mailing, due: Due, deliver: Deliver) -> None:
         log.error("mail can't be made", mail=due.mail_id, problem=type(error).__name__)
         await _put_off(mailing, due, type(error).__name__)
     else:
-        await _end(mailing, due, "forgotten" if due.template in LAST_MAILS else "sent", None)
+        await _end(mailing, due, "sent", None)
 
 
 def _message(mailing: Mailing, due: Due) -> Message:

@@ -10,12 +10,13 @@ from typing import TypeVar
 
 import msgspec
 
-from application.account_reading import AccountView, known, seen_by
-from application.account_reading import folded as viewed
+from application.account_reading import known, seen_by
 from application.allowances import allowance_id
 from application.api_keys import get as get_key
 from application.credit_balances import AsOf
 from application.deciding import ACCOUNT, ALLOWANCE, API_KEY, Noun, Principal
+from application.persons import AccountView
+from application.persons import folded as viewed
 from application.ports import Ports
 from domain.allowances import Quota
 from domain.api_keys import ApiKey

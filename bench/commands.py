@@ -15,6 +15,7 @@ import httpx
 from bench.crowd import Tally
 from bench.ground import SERVICE_KEY
 from bench.targets import Target
+from domain.credit_amounts import decimal
 
 PAUSE_SECONDS = 0.1
 OVERLAP_SECONDS = 3600
@@ -88,7 +89,7 @@ class Spenders:
 
     async def _spend(self, account: Accounting) -> None:
         amount = self._chance.randint(1, 99)
-        body = {"account_id": account.target.key.account_id, "amount": _decimal(amount)}
+        body = {"account_id": account.target.key.account_id, "amount": decimal(amount)}
         if self._granted(account, await self.commands.post("/v1/credits/spend", body)):
             account.spent += amount
 
@@ -96,7 +97,7 @@ class Spenders:
         amount = self._chance.randint(10, 200)
         body: dict[str, object] = {
             "account_id": account.target.key.account_id,
-            "amount": _decimal(amount),
+            "amount": decimal(amount),
         }
         answer = await self.commands.post("/v1/credits/holds", body)
         if not self._granted(account, answer):
@@ -109,7 +110,7 @@ class Spenders:
                 account.released.add(hold_id)
             return
         part = self._chance.randint(1, amount)
-        body = {"amount": _decimal(part)}
+        body = {"amount": decimal(part)}
         answer = await self.commands.post(f"/v1/credits/holds/{hold_id}/capture", body)
         if self._granted(account, answer):
             account.captured[hold_id] = part
@@ -165,7 +166,3 @@ class Rotator:
         tally.position = answer.headers["Tollhouse-Position"]
         tally.secrets = (*tally.secrets, answer.json()["key"])
         self.rotations += 1
-
-
-def _decimal(hundredths: int) -> str:
-    return f"{hundredths // 100}.{hundredths % 100:02}"

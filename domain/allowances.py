@@ -5,7 +5,7 @@ resets one (docs/adr). A reset by hand is a window boundary of its own. Instants
 microseconds since 1970 UTC: exact, and what the counter table holds.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from hashlib import blake2b
 from typing import Annotated, Literal, assert_never
 
@@ -17,6 +17,8 @@ from domain.calendars import Calendar as Calendar
 from domain.calendars import Period as Period
 from domain.calendars import RatePeriod as RatePeriod
 from domain.calendars import Window as Window
+from domain.calendars import instant as instant
+from domain.calendars import microseconds as microseconds
 from domain.errors import InvalidCommand
 from domain.event import INTERNAL, Event
 
@@ -29,7 +31,6 @@ MAX_RATE_LIMITS = 10
 
 PLAN_BITS = 40
 """Of a rule number: below, what changes with the plan; above, with the owner's own rule."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Quota(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -168,16 +169,6 @@ def quota_counter(owner_id: str, period: Period, environment: str = "live") -> i
     to another and comes back finds what was used."""
     name = "quota" if environment == "live" else f"quota:{environment}"
     return counter_of(owner_id, f"{name}:{period}")
-
-
-def instant(us: int) -> datetime:
-    """These microseconds since 1970 as an instant in UTC."""
-    return _EPOCH + timedelta(microseconds=us)
-
-
-def microseconds(at: datetime) -> int:
-    """This instant in microseconds since 1970, exactly."""
-    return (at - _EPOCH) // timedelta(microseconds=1)
 
 
 def rule_of(

@@ -4,7 +4,7 @@ Instants are integer microseconds since 1970 UTC.
 """
 
 import calendar
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -30,6 +30,7 @@ _FIXED = {
 _MONDAY = 4 * _DAY  # 1970-01-05, so that weeks begin on Mondays, as ISO 8601 has it
 _LENGTHS = {**_FIXED, "month": 30_436_875 * 86_400, "lifetime": ETERNITY}
 _EPOCH = date(1970, 1, 1)
+_EPOCH_INSTANT = datetime(1970, 1, 1, tzinfo=UTC)
 # Files beside the zones that say what this machine's zone is: another one counts otherwise.
 _OWN = frozenset(("localtime", "posixrules"))
 
@@ -141,3 +142,13 @@ def _zone(name: str) -> ZoneInfo:
 
 
 _UTC = ZoneInfo(UTC_NAME)
+
+
+def instant(us: int) -> datetime:
+    """These microseconds since 1970 as an instant in UTC."""
+    return _EPOCH_INSTANT + timedelta(microseconds=us)
+
+
+def microseconds(at: datetime) -> int:
+    """This instant in microseconds since 1970, exactly."""
+    return (at - _EPOCH_INSTANT) // timedelta(microseconds=1)

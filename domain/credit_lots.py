@@ -6,11 +6,11 @@ from typing import Literal
 
 import msgspec
 
+from domain.calendars import instant, microseconds
 from domain.credit_events import Part
 
 Every = Literal["day", "week", "month"]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAYS = {"day": 1, "week": 7}
 
 
@@ -71,14 +71,14 @@ def first_of(parts: Iterable[Part], amount: int) -> tuple[tuple[Part, ...], tupl
 
 def month_of(us: int) -> int:
     """The calendar month (UTC) of this instant, in months since year 0."""
-    moment = _EPOCH + timedelta(microseconds=us)
+    moment = instant(us)
     return moment.year * 12 + moment.month - 1
 
 
 def month_start_us(month: int) -> int:
     """The first instant of this month."""
     moment = datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC)
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+    return microseconds(moment)
 
 
 def later(at: datetime, every: Every, times: int) -> datetime:

@@ -9,9 +9,9 @@ from msgspec import UNSET, UnsetType
 from api.http.answers import NO_NUL, SOMETHING, instant
 from application.account_amending import AmendAccount
 from application.account_making import external_id
-from application.account_reading import AccountView
 from application.accounts import RegisterAccount
 from application.closing import Mode
+from application.persons import AccountView
 from domain.accounts import Account, ActorType, Kind, Profile, Status
 
 Why = Annotated[

@@ -27,8 +27,8 @@ from api.http.dependencies import Caller, TheCommands, ThePorts
 from api.http.paging import DEFAULT_LIMIT, MAX_LIMIT, Cursor, cursor_after
 from api.http.problems import HttpProblem
 from application import account_amending, account_making, account_reading, closing, time_travel
-from application.account_reading import AccountView
 from application.accounts import Registered
+from application.persons import AccountView
 from application.ports import Ports
 from application.staff_permits import not_on_oneself
 from application.staff_ports import AccountsWanted

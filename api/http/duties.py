@@ -26,9 +26,9 @@ from api.http.duty_operations import (
 )
 from api.http.key_lineage_shapes import RotatedAnswer
 from application import account_admin, account_reading, impersonation
-from application.account_reading import AccountView
 from application.deciding import Context
 from application.key_rotation import RotatedApiKey
+from application.persons import AccountView
 from application.sessions import SignedIn
 
 

@@ -325,15 +325,6 @@ async def test_mail_that_was_not_sent_when_its_person_was_forgotten_is_never_sen
     assert rows(house.url, "SELECT FROM mail") == []
 
 
-async def test_the_last_mail_to_who_was_erased_leaves_nothing(house: House, tmp_path: Path) -> None:
-    mailing = sending(house, FolderPost(tmp_path))
-    await wanted(house, template="account_erased", values={})
-    await send_due(mailing)
-    assert len(files(tmp_path)) == 1
-    await sweep(mailing)
-    assert files(tmp_path) == rows(house.url, "SELECT FROM mail") == []
-
-
 async def test_after_months_nothing_tells_that_there_was_a_mail(
     house: House, tmp_path: Path
 ) -> None:
