@@ -22,6 +22,9 @@ from application.rate_limits import LimitName, RateStanding
 MAX_COUNTERS = 50_000
 PATIENCE_SECONDS = 0.25
 RETRY_SECONDS = 2.0
+# There is one more only after the moment that the library names, and its clock was read a little
+# before ours: a moment in 3 seconds would else be told as 3, where it is 4.
+ROUNDING_SECONDS = 0.1
 
 T = TypeVar("T")
 
@@ -146,11 +149,12 @@ class LimitsPerAddress:
     async def _count(self, counting: Counting, name: LimitName, who: str) -> RateStanding:
         permitted = await counting.hit(self._item, name, who)
         stats = await counting.get_window_stats(self._item, name, who)
+        until_more = stats.reset_time - time.time() + ROUNDING_SECONDS
         return RateStanding(
             limit=self._item.amount,
             window_seconds=self._item.get_expiry(),
             remaining=stats.remaining if permitted else 0,
-            more_in_seconds=max(1, math.floor(stats.reset_time - time.time()) + 1),
+            more_in_seconds=max(1, math.floor(until_more) + 1),
             exceeded=not permitted,
         )
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
@@ -68,6 +68,7 @@ async def test_a_clock_that_steps_back_gives_nothing_away() -> None:
     per_minute=st.integers(1, 20),
     pauses=st.lists(st.floats(0.01, 90), min_size=1, max_size=40),
 )
+@example(per_minute=16, pauses=[1.0, 8.0])  # there is one more just after a whole second
 @settings(max_examples=40)
 async def test_nobody_who_waits_as_told_is_refused_twice(
     per_minute: int, pauses: list[float]
