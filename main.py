@@ -186,6 +186,9 @@ async def _serve(
         # What was loaded stays: the collector need not walk a million keys again and again.
         gc.collect()
         gc.freeze()
+        # Nor look through those that are in use since then after every 700 new objects: of what
+        # requests leave behind, nothing waits for the collector.
+        gc.set_threshold(10_000, 20, 50)
         for number in (signal.SIGINT, signal.SIGTERM):
             # uvicorn takes these while it serves, and raises them once more when it has ended:
             # by then there is still a last flush to wait for.

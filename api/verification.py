@@ -1,5 +1,7 @@
 """What a verification takes and answers, over HTTP and over NATS alike; and who may ask."""
 
+import math
+import time
 from typing import Annotated
 
 import msgspec
@@ -14,6 +16,7 @@ from application.verdicts import Verdict
 from application.verification import Verifier
 from domain import permission_query
 from domain.allowances import MAX_AMOUNT
+from domain.api_keys import ApiKey
 from domain.errors import InvalidCommand, InvalidQuery, NotPermitted
 from domain.key_format import MAX_PRESENTED_CHARACTERS
 
@@ -79,26 +82,61 @@ async def verify(
     return await verifier.verify(ask, request_id)
 
 
+class Caller:
+    """Who presents this credential from this address, request after request.
+
+    That it may verify is found out once, and again whenever anything has changed.
+    """
+
+    __slots__ = ("_changes", "_until", "ip", "secret")
+
+    def __init__(self, secret: str, ip: str | None) -> None:
+        self.secret = secret
+        self.ip = ip
+        self._changes = -1
+        self._until = 0.0
+
+    def may_verify(self, verifier: Verifier) -> bool:
+        """Whether it is a service that may verify keys of others, as far as that is known."""
+        if verifier.changes == self._changes and time.time() < self._until:
+            return True
+        caller = verifier.remembered(self.secret)
+        if caller is None or caller.key is None or not self._is_known_enough(caller.key):
+            return False
+        _require_service(verifier, caller, self.ip)
+        if not caller.superseded:  # that ends by the clock
+            self._changes = verifier.changes
+            self._until = caller.key.expires_at or math.inf
+        return True
+
+    def own(self, verifier: Verifier) -> Resolved | None:
+        """Its own key, if that is known."""
+        caller = verifier.remembered(self.secret)
+        if caller is None or caller.key is None or not self._is_known_enough(caller.key):
+            return None
+        return caller
+
+    def _is_known_enough(self, key: ApiKey) -> bool:
+        return self.ip is not None or not key.ip_allow
+
+
 def begin(
     verifier: Verifier,
     request: VerifyRequest,
-    secret: str | None,
-    client_ip: str | None,
+    caller: Caller,
     request_id: str,
     reply: Reply,
 ) -> bool:
     """`verify` without a task, where all that it names is remembered; else False, and nothing
     has happened. Raises as `verify`; nothing has happened then, either."""
-    if secret is None or is_access_token(secret):
-        return False
     verifier.require_fresh()
-    caller = subject = verifier.remembered(secret)
-    if caller is None or caller.key is None or (client_ip is None and caller.key.ip_allow):
+    key = request.key
+    if key is None or key == caller.secret:
+        subject, ip = caller.own(verifier), caller.ip
+    elif caller.may_verify(verifier):
+        subject, ip = verifier.remembered(key), request.ip
+    else:
         return False
-    ip = client_ip
-    if request.key is not None and request.key != secret:
-        _require_service(verifier, caller, client_ip)
-        subject, ip = verifier.remembered(request.key), request.ip
     if subject is None:
         return False
     return verifier.begin(_ask(subject, request, ip, None), request_id, reply)

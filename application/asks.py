@@ -96,10 +96,11 @@ class Resolver:
         """The key of this secret, if it can be told at once that there is one."""
         if not 0 < len(secret) <= key_format.MAX_PRESENTED_CHARACTERS:
             return None
-        if key_format.looks_forged(secret):
-            return None
         digests = self._digests.candidates(secret)
-        return self._known(digests[0]) or self._found(digests)
+        known = self._known(digests[0])
+        if known is None and not key_format.looks_forged(secret):
+            known = self._found(digests)
+        return known
 
     async def resolve(self, secret: str) -> Resolved:
         """The key of this secret, if there is one. Forged ones are refused before look-up, and

@@ -82,6 +82,11 @@ class Verifier:
         """How many rows were given up, because they could not be written for too long."""
         return self._counting.rows_dropped
 
+    @property
+    def changes(self) -> int:
+        """Rises with everything that may change an answer."""
+        return self._directory.changes
+
     async def run(self) -> None:
         """Flush batch after batch until `close`."""
         await self._counting.run()

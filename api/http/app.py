@@ -121,7 +121,7 @@ def create_app(
     return Door(
         app,
         lane=lane,
-        express=lane.begin,
+        express=lane,
         production=production,
         log_lane=log_lane,
         throttle=throttle,

@@ -5,31 +5,32 @@ pay for a framework: on its path the door costs a few microseconds and leaves th
 lane bounds and checks its own).
 """
 
-import os
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
-from http import HTTPStatus
+from collections.abc import Awaitable, Callable
 from time import perf_counter
-from typing import Protocol
 from urllib.parse import parse_qsl
 
-import msgspec
 import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from api.http.codes import CODES
 from api.http.cors import Cors
-from api.http.problems import MEDIA_TYPE, HttpProblem, answer_for, respond
-from api.http.request_body import BODY_DEADLINE_SECONDS, Disconnected, read_body, replayed
+from api.http.express_door import Engine, ExpressDoor
+from api.http.problems import HttpProblem, answer_for, respond
+from api.http.request_body import (
+    BODY_DEADLINE_SECONDS,
+    Disconnected,
+    read_body,
+    replayed,
+)
+from api.http.request_ids import FRESH_IDS, SANE_ID
 from api.http.security_headers import Headers, SecurityHeaders
 from api.http.throttle import Throttle
-from api.http.wire import direct_of
+from api.http.wire import MAX_HEADER_BYTES, MAX_HEADERS, direct_of
 from domain.addresses import allowed
 
-MAX_HEADERS = 64
-MAX_HEADER_BYTES = 16 * 1024
 MAX_URL_BYTES = 8 * 1024
 
 _UNSAFE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -40,7 +41,6 @@ _KEY_NAMES = frozenset({"key", "api_key", "apikey", "access_token"})
 # A prefix has 12 characters at most. Without a bound here, a URL that is one long word would be
 # searched anew from each of its characters.
 _KEY = re.compile(r"[0-9A-Za-z]{0,12}_(?:live|test)_[0-9A-Za-z]{49}")
-_SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _CLIENT_CLOSED_REQUEST = 499
 
 _log = structlog.get_logger("tollhouse.http")
@@ -48,19 +48,6 @@ _log = structlog.get_logger("tollhouse.http")
 
 Lane = Callable[[HTTPScope, Receive], Awaitable[bytes]]
 """Answers a request with a JSON body for a 200, or raises."""
-
-Express = Callable[
-    [bytes, bytes, str | None, str | None, str, Callable[[bytes | Exception], None]], bool
-]
-"""Begins to answer this body, content type, credential, address and request id without a task;
-False where it can't, and then nothing has happened."""
-
-
-class Answers(Protocol):
-    """Takes an answer: its head without what the server adds, and its body."""
-
-    def answer(self, head: bytes, body: bytes) -> None: ...
-
 
 _JSON = (b"content-type", b"application/json")
 
@@ -71,7 +58,8 @@ class Door:
     `lane` answers POST at `lane_path` with the body of a 200, `inner` everything else.
     `scope["state"]["request_id"]` holds the id for both. Whatever escapes them becomes a problem
     document by the one table.
-    `express` answers what it can of the lane's requests without a task (api/http/express.py).
+    `express` answers what it can of the lane's requests without a task; then `self.express` is
+    the door for those.
     `log_lane` adds the lane's requests to the log (at debug level); they are not there otherwise.
     `throttle` counts refused credentials by address; without it nothing is counted.
     `ip_allow`: networks as `domain.addresses` writes them; from elsewhere nothing is looked at but
@@ -84,7 +72,7 @@ class Door:
         inner: ASGIApp,
         *,
         lane: Lane,
-        express: Express | None = None,
+        express: Engine | None = None,
         lane_path: str = "/v1/keys/verify",
         production: bool,
         log_lane: bool = False,
@@ -95,7 +83,6 @@ class Door:
     ) -> None:
         self._inner = inner
         self._lane = lane
-        self._express = express
         self._lane_path = lane_path
         self._log_lane = log_lane
         self._throttle = throttle
@@ -108,68 +95,12 @@ class Door:
         # The lane sets none of these itself, so nothing has to be looked through.
         self._lane_headers = Headers(self._headers.private.pairs, frozenset())
         prepared = [_JSON, *self._lane_headers.pairs]
-        self._lane_head = b"HTTP/1.1 200 OK\r\n%brequest-id: " % b"".join(
+        self._lane_head = b"HTTP/1.1 200 OK\r\n" + b"".join(
             b"%b: %b\r\n" % pair for pair in prepared
         )
-
-    def begin(
-        self,
-        headers: list[tuple[bytes, bytes]],
-        body: bytes,
-        client_ip: str | None,
-        request: Answers,
-    ) -> bool:
-        """Begin to answer a request at the lane's path without a task (api/http/express.py).
-
-        False for whatever is not the ordinary case: the ordinary way finds out what it is.
-        """
-        if self._express is None or self._log_lane or len(headers) > MAX_HEADERS:
-            return False
-        if self._ip_allow and not allowed(self._ip_allow, client_ip):
-            return False
-        secret, content_type, request_id, size = None, b"", "", 0
-        for name, value in headers:
-            size += len(name) + len(value)
-            if name == b"x-api-key" or name == b"authorization":
-                if secret is not None:
-                    return False
-                secret = _secret(name, value)
-                if secret is None:
-                    return False  # or another credential behind it would count
-            elif name == b"content-type":
-                content_type = value
-            elif name == b"request-id":
-                if _SANE_ID.fullmatch(value):
-                    request_id = value.decode()
-            elif name == b"tollhouse-min-position" or name == b"origin":
-                return False
-        if size > MAX_HEADER_BYTES or secret is None:
-            return False
-        request_id = request_id or next(_ids)
-
-        def reply(answer: bytes | Exception) -> None:
-            if isinstance(answer, bytes):
-                request.answer(b"%b%b\r\n" % (self._lane_head, request_id.encode()), answer)
-            else:
-                self._refuse(answer, request_id, request)
-
-        try:
-            return self._express(body, content_type, secret, client_ip, request_id, reply)
-        except Exception:
-            return False  # nothing has happened: the ordinary way says what is wrong
-
-    def _refuse(self, error: Exception, request_id: str, request: Answers) -> None:
-        problem, more = answer_for(error, request_id)
-        status = HTTPStatus(problem.status)
-        pairs = [
-            (b"content-type", MEDIA_TYPE.encode()),
-            *self._lane_headers.pairs,
-            *((name.lower().encode(), value.encode()) for name, value in more.items()),
-            (b"request-id", request_id.encode()),
-        ]
-        head = b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode())
-        head += b"".join(b"%b: %b\r\n" % pair for pair in pairs)
-        request.answer(head, msgspec.json.encode(problem))
+        self.express: ExpressDoor | None = None
+        if express is not None and not log_lane:
+            self.express = ExpressDoor(express, self._lane_head, self._lane_headers, ip_allow)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == ScopeType.HTTP:
@@ -217,7 +148,7 @@ class Door:
             await _answer_failure(exc, answer, self._way_out(scope, answer), request_id)
             status = answer.status
         else:
-            head = b"%b%b\r\n" % (self._lane_head, request_id.encode())
+            head = b"%brequest-id: %b\r\n" % (self._lane_head, request_id.encode())
             if more:
                 head += b"".join(b"%b: %b\r\n" % pair for pair in more)
             direct = direct_of(scope)
@@ -262,14 +193,6 @@ class Door:
         return answer.send if self._throttle is None else self._throttle.watched(scope, answer.send)
 
 
-def _secret(name: bytes, value: bytes) -> str | None:
-    """The credential of this header, if it is in order."""
-    if name == b"x-api-key":
-        return value.decode("latin-1").strip()
-    scheme, _, secret = value.partition(b" ")
-    return secret.decode("latin-1").strip() if scheme.lower() == b"bearer" else None
-
-
 def _lane_start(length: int) -> Message:
     headers = [_JSON, (b"content-length", str(length).encode())]
     return {"type": "http.response.start", "status": 200, "headers": headers}
@@ -300,26 +223,15 @@ class _Answer:
         return self._send(message)
 
 
-def _fresh_ids() -> Iterator[str]:
-    # 96 random bits each, without a system call each.
-    while True:
-        pool = os.urandom(12 * 256).hex()
-        for start in range(0, len(pool), 24):
-            yield f"req_{pool[start : start + 24]}"
-
-
-_ids = _fresh_ids()
-
-
 def _identify(scope: HTTPScope) -> tuple[str, int]:
     """Settle the request's id and leave it in the scope's state; also the size of all headers."""
     request_id = ""
     size = 0
     for name, value in scope["headers"]:
         size += len(name) + len(value)
-        if name == b"request-id" and _SANE_ID.fullmatch(value):
+        if name == b"request-id" and SANE_ID.fullmatch(value):
             request_id = value.decode()
-    request_id = request_id or next(_ids)
+    request_id = request_id or next(FRESH_IDS)
     # A new dict: the server's may be shared with its other requests.
     scope["state"] = {**scope.get("state", {}), "request_id": request_id}
     return request_id, size

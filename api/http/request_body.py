@@ -43,6 +43,11 @@ def body_limit(path: str) -> int:
     return _KIB * _KIB if path in _LARGE else 64 * _KIB
 
 
+def is_json(content_type: bytes) -> bool:
+    """Whether this names JSON and nothing that is only made of it."""
+    return content_type.partition(b";")[0].strip().lower() == b"application/json"
+
+
 async def read_body(
     path: str,
     headers: Mapping[bytes, bytes],

@@ -18,6 +18,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from api.http.problems import MEDIA_TYPE, HttpProblem, problem_for
 
 HEAD_DEADLINE_SECONDS = 10.0
+MAX_HEADERS = 64
+MAX_HEADER_BYTES = 16 * 1024
 # More than the door accepts (header bytes and URL), so that what is only a little too large gets
 # a problem document; from here on it is a flood.
 MAX_HEAD_BYTES = 64 * 1024

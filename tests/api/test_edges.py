@@ -52,12 +52,13 @@ class House:
         self.worked.append("lane")
         return b"{}"
 
-    def express(
+    def caller(self, secret: str, client_ip: str | None) -> str:
+        return secret
+
+    def begin(
         self,
         body: bytes,
-        content_type: bytes,
-        secret: str | None,
-        ip: str | None,
+        caller: str,
         request_id: str,
         reply: Callable[[bytes | Exception], None],
     ) -> bool:
@@ -66,7 +67,7 @@ class House:
         return True
 
     def door(self, **options: Any) -> Door:
-        options = {"production": False, "express": self.express, **options}
+        options = {"production": False, "express": self, **options}
         return Door(self.inner, lane=self.lane, **options)
 
 

@@ -34,9 +34,9 @@ async def line(
     taken: list[Express] = []
     answer = Express.answer
 
-    def noted(self: Express, head: bytes, body: bytes) -> None:
+    def noted(self: Express, head: bytes, request_id: str, body: bytes) -> None:
         taken.append(self)
-        answer(self, head, body)
+        answer(self, head, request_id, body)
 
     monkeypatch.setattr(Express, "answer", noted)
     app = create_app(
