@@ -70,6 +70,15 @@ class HoldRow(NamedTuple):
     expires_at_us: int
 
 
+class Credential(NamedTuple):
+    """What an account's password is checked against; and its version then, which rises with
+    every change of it. `hash` is None where it has no password."""
+
+    account_id: str
+    hash: str | None
+    version: int
+
+
 class Lookups(Protocol):
     """Rows that were right at commit, read by those who need no more than that."""
 
@@ -84,6 +93,10 @@ class Lookups(Protocol):
     async def claim_holder(self, kind: str, digests: Sequence[bytes]) -> str | None: ...
 
     async def password_hash(self, account_id: str) -> str | None: ...
+
+    async def credential(self, kind: str, digests: Sequence[bytes]) -> Credential | None:
+        """Of the account that holds a claim under one of these digests."""
+        ...
 
     async def counters(self, counter_ids: Sequence[int]) -> dict[int, Counter]: ...
 

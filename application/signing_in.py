@@ -8,6 +8,7 @@ is suspended.
 """
 
 from collections.abc import Sequence
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -26,6 +27,7 @@ from application.factor_ports import HeldPasskey, Json, PasskeyRefused, UsedPass
 from application.factors import code_digests, totp_bound_to
 from application.passkey_challenges import Challenge
 from application.ports import Ports
+from application.reading_ports import Credential
 from application.rows import PasswordRow, RecoveryCodeUsedRow, Row
 from application.sessions import SignedIn
 from application.throttling import (
@@ -103,17 +105,19 @@ async def by_password(
     TooManyAttempts (of the app's codes) and AccountNotActive for who knows the password.
     """
     name = name.encode("utf-8", "replace").decode()  # half a surrogate pair has no digest
-    account_id = await holder_of(ports, name)
+    found = await credential_of(ports, name)
     login = await check_login(
         ports,
         digest_of_name(ports, name),
         client.network,
-        account_id,
+        found.account_id if found else None,
         second_factor=second.presented,
     )
+    looks = count()
 
     async def attempt() -> tuple[SignedIn, int]:
-        return await _by_password(ports, context, login, password, second, client)
+        credential = await credential_of(ports, name) if next(looks) else found
+        return await _by_password(ports, context, login, credential, password, second, client)
 
     try:
         return await retrying(attempt)
@@ -203,22 +207,22 @@ async def _by_password(
     ports: Ports,
     context: Context,
     login: LoginTry,
+    credential: Credential | None,
     password: str,
     second: SecondFactor,
     client: Client,
 ) -> tuple[SignedIn, int]:
-    account_id = login.attempt.account_id
-    # The same look-up and the same hashing for names that nobody has.
-    hash = await ports.lookups.password_hash(account_id or "acct_nobody")
+    # The same hashing for names that nobody has.
+    hash = credential.hash if credential else None
     right = await ports.passwords.verify(hash, password)
-    if not right or account_id is None:
+    if not right or credential is None or credential.account_id != login.attempt.account_id:
         raise await login_failed(ports, login)
-    stream = await load(ports, ACCOUNT, account_id)
+    stream = await load(ports, ACCOUNT, credential.account_id)
     account = stream.state
     if account is None:
         raise await login_failed(ports, login)
-    if await ports.lookups.password_hash(account_id) != hash:
-        raise VersionConflict  # changed while it was checked: the account is of after that
+    if stream.version != credential.version:
+        raise VersionConflict  # changed while it was checked, and the password perhaps with it
     if login.guarded and not account.second_factor:
         raise await login_failed(ports, login)
     if not login.guarded:
@@ -249,11 +253,22 @@ async def _by_password(
 
 async def holder_of(ports: Ports, name: str) -> str | None:
     """Whose name this is: an address or a username; None for nobody's, after the same work."""
+    kind, digests = _claim(ports, name)
+    return await ports.lookups.claim_holder(kind, digests)
+
+
+async def credential_of(ports: Ports, name: str) -> Credential | None:
+    """What the password of this name's holder is checked against; None for nobody's."""
+    kind, digests = _claim(ports, name)
+    return await ports.lookups.credential(kind, digests)
+
+
+def _claim(ports: Ports, name: str) -> tuple[str, list[bytes]]:
     try:
         kind, text = claims.of_name(name)
     except InvalidCommand:
         kind, text = claims.EMAIL, ""
-    return await ports.lookups.claim_holder(kind, ports.digests.claims(kind, text))
+    return kind, ports.digests.claims(kind, text)
 
 
 def _require_active(ports: Ports, account: Account, *, verified: bool = False) -> None:

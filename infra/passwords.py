@@ -35,7 +35,9 @@ class ArgonPasswords:
     def __init__(self, memory_kib: int, time_cost: int, parallelism: int, permits: int) -> None:
         self._cost = (memory_kib, time_cost, parallelism)
         self._permits = permits
-        self._gate = asyncio.Semaphore(permits)
+        # One more than there are workers: or each of them would wait for this process to hear of
+        # its last hash before it gets the next.
+        self._gate = asyncio.Semaphore(permits + 1)
         self._waiting = 0
         self._pool: ProcessPoolExecutor | None = None
         self._decoy: str | None = None

@@ -11,6 +11,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from application.errors import StoreUnavailable
 from application.ports import MOST_BEHIND, AnswerExists, CreditRow, Follower, HoldRow
+from application.reading_ports import Credential
 from application.rows import Row
 from domain.accounts import Account
 from domain.api_keys import ApiKey
@@ -83,6 +84,17 @@ class PostgresLookups:
         """The account's password hash."""
         rows = await self.rows("SELECT hash FROM passwords WHERE account_id = %s", (account_id,))
         return rows[0][0] if rows else None
+
+    async def credential(self, kind: str, digests: Sequence[bytes]) -> Credential | None:
+        """What the password of a claim's holder is checked against, all of one instant."""
+        rows = await self.rows(
+            "SELECT c.account_id, p.hash, s.version FROM claims c "
+            "JOIN states s ON s.stream_id = c.account_id "
+            "LEFT JOIN passwords p ON p.account_id = c.account_id "
+            "WHERE c.kind = %s AND c.digest = ANY (%s)",
+            (kind, list(digests)),
+        )
+        return Credential(*rows[0]) if rows else None
 
     async def counters(self, counter_ids: Sequence[int]) -> dict[int, Counter]:
         """The counters as they are now; windows that have passed are not moved."""

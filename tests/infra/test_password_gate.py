@@ -15,6 +15,7 @@ from infra.passwords import QUEUE, ArgonPasswords
 pytestmark = pytest.mark.anyio
 
 PERMITS = 2
+IN_HAND = PERMITS + 1  # one waits in the hand of the workers, so that none of them idles
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ async def test_workers_give_way_to_everything_else(passwords: ArgonPasswords) ->
 
 
 async def test_beyond_the_queue_there_is_an_answer_at_once(passwords: ArgonPasswords) -> None:
-    working = [asyncio.create_task(slow(passwords, 0.3)) for _ in range(PERMITS)]
+    working = [asyncio.create_task(slow(passwords, 0.3)) for _ in range(IN_HAND)]
     await asyncio.sleep(0)
     waiting = [asyncio.create_task(slow(passwords, 0)) for _ in range(QUEUE)]
     await asyncio.sleep(0)
@@ -61,7 +62,7 @@ async def test_nobody_waits_longer_than_the_patience(
 ) -> None:
     assert infra.passwords.PATIENCE_SECONDS == 2
     monkeypatch.setattr(infra.passwords, "PATIENCE_SECONDS", 0.2)
-    working = [asyncio.create_task(slow(passwords, 0.6)) for _ in range(PERMITS)]
+    working = [asyncio.create_task(slow(passwords, 0.6)) for _ in range(IN_HAND)]
     await asyncio.sleep(0)
     began = monotonic()
     with pytest.raises(Overloaded):
@@ -74,7 +75,7 @@ async def test_work_that_nobody_waits_for_still_holds_its_permit(
     passwords: ArgonPasswords,
 ) -> None:
     """Or a client that hangs up again and again would have any number of hashes computed."""
-    working = [asyncio.create_task(slow(passwords, 0.4)) for _ in range(PERMITS)]
+    working = [asyncio.create_task(slow(passwords, 0.4)) for _ in range(IN_HAND)]
     await asyncio.sleep(0.05)
     for each in working:
         each.cancel()
