@@ -52,6 +52,16 @@ class SignedIn(msgspec.Struct, frozen=True):
     refresh_expires_in: int
 
 
+class _Lasting(NamedTuple):
+    """What of a session goes into each of its access tokens."""
+
+    id: str
+    started_at: datetime
+    expires_at: datetime
+    amr: tuple[str, ...]
+    impersonator: str | None
+
+
 async def start(
     ports: Ports,
     context: Context,
@@ -77,35 +87,17 @@ async def start(
     with it.
     """
     now = ports.clock()
-    policy = ports.policy
+    lifetime = ttl_seconds or ports.policy.refresh_token_ttl_seconds
     session_id = session_id or new_id(ports, "sess")
-    lifetime = ttl_seconds or policy.refresh_token_ttl_seconds
-    expires_at = now + timedelta(seconds=lifetime)
-    event = SessionStarted(
-        session_id=session_id,
-        account_id=account.id,
-        amr=amr,
-        expires_at=expires_at,
-        impersonator=impersonator,
-        ip=ip,
-        user_agent=user_agent and user_agent[:MOST_USER_AGENT],
-    )
+    ends = now + timedelta(seconds=lifetime)
+    lasting = _Lasting(session_id, now, ends, amr, impersonator)
     refresh_token = ports.refresh_tokens.first(session_id)
-    row = SessionRow(
-        session_id=session_id,
-        account_id=account.id,
-        refresh_digest=ports.refresh_tokens.digest(refresh_token),
-        expires_at=expires_at,
-        started_at=now,
-        amr=list(amr),
-        impersonator=impersonator,
-        epoch=account.epoch,
-    )
+    event = _started(account.id, lasting, ip, user_agent)
+    started = change(fresh(SESSION, session_id), [event], now, account.id)
+    row = _row(account, lasting, ports.refresh_tokens.digest(refresh_token))
     after = [each.state for each in changes if isinstance(each.state, Account)]
     account = next((each for each in after if each.id == account.id), account)
-    lasting = _Lasting(session_id, now, expires_at, amr, impersonator)
     signed_in = _signed_in(ports, account, lasting, refresh_token, now)
-    started = change(fresh(SESSION, session_id), [event], now, account.id)
     # What only one of two sign-ins can use up comes first: the other waits there, and not for the
     # account's state while both have a share of its lock.
     position = await commit(
@@ -113,6 +105,33 @@ async def start(
     )
     await _end_oldest(ports, context, account.id)
     return signed_in, position
+
+
+def _started(
+    account_id: str, session: _Lasting, ip: str | None, user_agent: str | None
+) -> SessionStarted:
+    return SessionStarted(
+        session_id=session.id,
+        account_id=account_id,
+        amr=session.amr,
+        expires_at=session.expires_at,
+        impersonator=session.impersonator,
+        ip=ip,
+        user_agent=user_agent and user_agent[:MOST_USER_AGENT],
+    )
+
+
+def _row(account: Account, session: _Lasting, refresh_digest: bytes) -> SessionRow:
+    return SessionRow(
+        session_id=session.id,
+        account_id=account.id,
+        refresh_digest=refresh_digest,
+        expires_at=session.expires_at,
+        started_at=session.started_at,
+        amr=list(session.amr),
+        impersonator=session.impersonator,
+        epoch=account.epoch,
+    )
 
 
 async def _end_oldest(ports: Ports, context: Context, account_id: str) -> None:
@@ -169,16 +188,6 @@ async def refresh(ports: Ports, context: Context, token: str) -> tuple[SignedIn,
         raise AccountNotActive(account.id, account.status)
     lasting = _Lasting(claims.session_id, started_at, expires_at, found.amr, found.impersonator)
     return _signed_in(ports, account, lasting, successor, now), ports.directory.position
-
-
-class _Lasting(NamedTuple):
-    """What of a session goes into each of its access tokens."""
-
-    id: str
-    started_at: datetime
-    expires_at: datetime
-    amr: tuple[str, ...]
-    impersonator: str | None
 
 
 def _signed_in(
