@@ -18,6 +18,10 @@ test *ARGS:
 test-long:
     ./tollhouse test -m long -n 2 --dist loadfile
 
+# Try what the property tests are about with new examples, twenty times as many as `test` tries
+explore *ARGS:
+    ./tollhouse test --hypothesis-profile=explore -m hypothesis --timeout=1800 -n 2 {{ARGS}}
+
 # Run what CI runs: lint, format, types, imports, tests
 check:
     ./tollhouse test

@@ -6,9 +6,9 @@ A module of its own, because `main` must not carry all this in its memory (see t
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -60,25 +60,85 @@ class House(NamedTuple):
     lookups: PostgresLookups
 
 
+class _Parts(NamedTuple):
+    """What several ports are made of, and what is opened or closed."""
+
+    vault: MasterKeyVault
+    lookups: PostgresLookups
+    store: PostgresEventStore
+    directory: KeyDirectory
+    ring: Keyring
+    signing_keys: StoredSigningKeys
+    passwords: ArgonPasswords
+
+
 @contextlib.asynccontextmanager
 async def opened(settings: Settings, url: str, *, verifying: bool) -> AsyncIterator[House]:
     """Open the house on a migrated database; `verifying` also counts.
 
     Leaving flushes what was counted, and closes everything.
     """
-    log_id = log_id_of(url)
     if verifying:
         load_passkeys()
+    parts = _parts(settings, url)
+    ports = _ports(settings, parts)
+    usage = PostgresUsageLog(url, failpoint(settings.failpoint, "usage.committed"))
+    verifier = _verifier(settings, ports, parts.directory, usage)
+    await parts.lookups.open()
+    position = await load_states(url, parts.directory)
+    parts.directory.start_at(position)
+    followers = [_lasting(parts.directory.run(parts.store.follow(position)))]
+    counting = None
+    if verifying:
+        followers.append(_lasting(parts.signing_keys.run(ports.clock)))
+        counting = _lasting(verifier.run())
+    try:
+        yield House(ports, verifier, parts.directory, parts.lookups)
+    finally:
+        if counting is not None:
+            await verifier.close()
+            await counting
+        await ended(*followers)
+        parts.passwords.close()
+        await usage.close()
+        await parts.lookups.close()
+        await parts.store.close()
+
+
+def _lasting(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    task = asyncio.create_task(work)
+    task.add_done_callback(_end_with)
+    return task
+
+
+def _end_with(task: asyncio.Task[None]) -> None:
+    """A process that no longer follows or counts is of no use: end it, to be started again."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        structlog.get_logger().critical("a part of the process ended", exc_info=error)
+        os._exit(70)
+
+
+def _parts(settings: Settings, url: str) -> _Parts:
     vault = MasterKeyVault(settings.master_key, settings.master_key_previous or None)
-    digests = PepperedDigests(
-        settings.key_pepper,
-        settings.key_pepper_previous or None,
-        (settings.import_hmac_key or "").encode() or None,
-    )
-    issuer = settings.public_url or "http://localhost"
-    service_name = mail_from(settings.mail_from, settings.public_url).display_name
-    store = PostgresEventStore(url, log_id, vault, EventMapper(), "decisions")
     lookups = PostgresLookups(url)
+    ring = Keyring(first_keys(url, vault), settings.access_token_ttl_seconds)
+    return _Parts(
+        vault=vault,
+        lookups=lookups,
+        store=PostgresEventStore(url, log_id_of(url), vault, EventMapper(), "decisions"),
+        directory=_directory(settings, vault, lookups),
+        ring=ring,
+        signing_keys=StoredSigningKeys(lookups, vault, ring, settings.signing_key_days),
+        passwords=ArgonPasswords(
+            settings.argon2_memory_kib,
+            settings.argon2_time,
+            settings.argon2_parallelism,
+            permits=os.cpu_count() or 1,
+        ),
+    )
+
+
+def _directory(settings: Settings, vault: MasterKeyVault, lookups: PostgresLookups) -> KeyDirectory:
     most = settings.directory_max_keys
     directory = KeyDirectory(
         {event: noun.evolve for event, noun in FOLLOWED.items()},
@@ -87,88 +147,63 @@ async def opened(settings: Settings, url: str, *, verifying: bool) -> AsyncItera
     )
     directory.erased = vault.forget
     directory.gate.keep_for(settings.access_token_ttl_seconds)
-    ring = Keyring(first_keys(url, vault), settings.access_token_ttl_seconds)
-    signing_keys = StoredSigningKeys(lookups, vault, ring, settings.signing_key_days)
-    passwords = ArgonPasswords(
-        settings.argon2_memory_kib,
-        settings.argon2_time,
-        settings.argon2_parallelism,
-        permits=os.cpu_count() or 1,
-    )
+    return directory
 
-    def clock() -> datetime:
-        return datetime.now(UTC)
 
-    ports = Ports(
-        store=store,
+def _ports(settings: Settings, parts: _Parts) -> Ports:
+    """Every port, on these parts."""
+    lookups, vault = parts.lookups, parts.vault
+    pepper, previous = settings.key_pepper, settings.key_pepper_previous or None
+    import_key = (settings.import_hmac_key or "").encode() or None
+    issuer = settings.public_url or "http://localhost"
+    service_name = mail_from(settings.mail_from, settings.public_url).display_name
+    return Ports(
+        store=parts.store,
         lookups=lookups,
         read_models=PostgresReadModels(lookups),
         log_pages=PostgresLogPages(lookups, vault),
         account_pages=PostgresAccountPages(lookups),
-        directory=directory,
-        digests=digests,
-        passwords=passwords,
+        directory=parts.directory,
+        digests=PepperedDigests(pepper, previous, import_key),
+        passwords=parts.passwords,
         vault=vault,
-        tokens=SignedTokens(ring, issuer, issuer),
+        tokens=SignedTokens(parts.ring, issuer, issuer),
         sessions=PostgresSessions(lookups),
-        refresh_tokens=PepperedRefreshTokens(
-            settings.key_pepper, settings.key_pepper_previous or None
-        ),
-        gate=directory.gate,
-        signing_keys=signing_keys,
+        refresh_tokens=PepperedRefreshTokens(pepper, previous),
+        gate=parts.directory.gate,
+        signing_keys=parts.signing_keys,
         throttles=PostgresThrottles(lookups),
         factors=PostgresFactors(lookups),
         passkeys=WebAuthnPasskeys(settings.public_url, service_name, settings.cors_origins),
         closings=PostgresClosings(lookups),
         ledger=FolderLedger(settings.erasure_ledger or settings.data_dir / FOLDER),
         policy=_policy(settings, service_name),
-        clock=clock,
+        clock=_now,
         entropy=os.urandom,
         payments=providers(settings),
         challenges=PostgresChallenges(lookups),
         breached=PostgresBreached(lookups),
     )
-    usage = PostgresUsageLog(url, failpoint(settings.failpoint, "usage.committed"))
-    verifier = Verifier(
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _verifier(
+    settings: Settings, ports: Ports, directory: KeyDirectory, usage: PostgresUsageLog
+) -> Verifier:
+    return Verifier(
         directory,
         usage,
-        digests,
+        ports.digests,
         stream=new_id(ports, "usage"),
-        log_id=log_id,
+        log_id=ports.store.log_id,
         max_staleness_seconds=settings.directory_max_staleness_ms / 1000,
-        clock=clock,
+        clock=ports.clock,
         settle=lambda account_ids: settle(ports, account_ids),
         rehash=lambda key_id, secret: rehash(ports, key_id, secret),
     )
-    await lookups.open()
-    position = await load_states(url, directory)
-    directory.start_at(position)
-    following = asyncio.create_task(directory.run(store.follow(position)))
-    following.add_done_callback(_end_with)
-    rotating = asyncio.create_task(signing_keys.run(clock)) if verifying else None
-    if rotating is not None:
-        rotating.add_done_callback(_end_with)
-    counting = asyncio.create_task(verifier.run()) if verifying else None
-    if counting is not None:
-        counting.add_done_callback(_end_with)
-    try:
-        yield House(ports, verifier, directory, lookups)
-    finally:
-        if counting is not None:
-            await verifier.close()
-            await counting
-        await ended(*(each for each in (following, rotating) if each is not None))
-        passwords.close()
-        await usage.close()
-        await lookups.close()
-        await store.close()
-
-
-def _end_with(task: asyncio.Task[None]) -> None:
-    """A process that no longer follows or counts is of no use: end it, to be started again."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        structlog.get_logger().critical("a part of the process ended", exc_info=error)
-        os._exit(70)
 
 
 def _policy(settings: Settings, service_name: str) -> Policy:

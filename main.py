@@ -17,11 +17,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import socket
 
+    from litestar.types import ASGIApp
+
     from application.ports import Analytics, Found
     from application.rewrapping import Rewrapped
     from house import House
     from infra.analytics.local import LocalLake
     from infra.followers import Log
+    from infra.nats.connection import NatsLink
+    from infra.rate_limits import LimitsPerAddress
     from infra.settings import Settings
     from projections.read_model import Rebuilt
 
@@ -136,23 +140,15 @@ def serve(
 async def _serve(
     settings: Settings, listener: socket.socket, say: Callable[[str], None], first: bool
 ) -> None:
-    import gc
-    import signal
-
-    from api.http.app import create_app
     from api.http.express import ExpressHttp
-    from api.http.probe import ProcessProbe
     from api.nats.services import DESCRIPTION, QUEUE, SERVICE, CommandServices
     from application.ending import ended
     from application.housekeeping import housekeeping
     from application.renewals import renewing
     from house import opened
-    from infra.analytics.access import lake_access
-    from infra.analytics.queries import SandboxedQueries
     from infra.http_server import http_server
     from infra.nats.connection import NatsLink
     from infra.nats.services import Described, served
-    from infra.postgres.outbox import mail_standing
     from infra.rate_limits import limits_per_address
 
     url = database_url(settings)
@@ -161,38 +157,9 @@ async def _serve(
     async with opened(settings, url, verifying=True) as house:
         if first:
             await prepare(settings, house, say, first=True)
-        lake = lake_access(settings)
         limits = limits_per_address(settings.rate_limit_per_minute, settings.rate_limit_storage)
-        app = create_app(
-            house.ports,
-            house.verifier,
-            ProcessProbe(
-                house.directory,
-                house.lookups,
-                link,
-                settings.directory_max_staleness_ms / 1000,
-                limits,
-                lambda: mail_standing(house.lookups),
-            ),
-            version=VERSION,
-            environment=settings.environment,
-            production=not settings.lenient,
-            analytics=SandboxedQueries(lake.snapshot, lake.root, s3=lake.s3),
-            log_lane=settings.log_level == "debug",
-            limits=limits,
-            ip_allow=settings.ip_allow,
-            cors_origins=settings.cors_origins,
-        )
-        # What was loaded stays: the collector need not walk a million keys again and again.
-        gc.collect()
-        gc.freeze()
-        # Nor look through those that are in use since then after every 700 new objects: of what
-        # requests leave behind, nothing waits for the collector.
-        gc.set_threshold(10_000, 20, 50)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            # uvicorn takes these while it serves, and raises them once more when it has ended:
-            # by then there is still a last flush to wait for.
-            signal.signal(number, lambda *_: None)
+        app = _http(settings, house, link, limits)
+        _settle_in()
         described = Described(SERVICE, VERSION, DESCRIPTION, QUEUE)
         services = CommandServices(
             house.ports, house.verifier, log_lane=settings.log_level == "debug"
@@ -206,6 +173,57 @@ async def _serve(
         if limits is not None:
             await limits.close()
     await ended(connecting)
+
+
+def _http(
+    settings: Settings, house: House, link: NatsLink, limits: LimitsPerAddress | None
+) -> ASGIApp:
+    """The HTTP side, as the settings want it."""
+    from api.http.app import create_app
+    from api.http.probe import ProcessProbe
+    from infra.analytics.access import lake_access
+    from infra.analytics.queries import SandboxedQueries
+    from infra.postgres.outbox import mail_standing
+
+    lake = lake_access(settings)
+    probe = ProcessProbe(
+        house.directory,
+        house.lookups,
+        link,
+        settings.directory_max_staleness_ms / 1000,
+        limits,
+        lambda: mail_standing(house.lookups),
+    )
+    return create_app(
+        house.ports,
+        house.verifier,
+        probe,
+        version=VERSION,
+        environment=settings.environment,
+        production=not settings.lenient,
+        analytics=SandboxedQueries(lake.snapshot, lake.root, s3=lake.s3),
+        log_lane=settings.log_level == "debug",
+        limits=limits,
+        ip_allow=settings.ip_allow,
+        cors_origins=settings.cors_origins,
+    )
+
+
+def _settle_in() -> None:
+    """What the process does once, between loading and serving."""
+    import gc
+    import signal
+
+    # What was loaded stays: the collector need not walk a million keys again and again.
+    gc.collect()
+    gc.freeze()
+    # Nor look through those that are in use since then after every 700 new objects: of what
+    # requests leave behind, nothing waits for the collector.
+    gc.set_threshold(10_000, 20, 50)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # uvicorn takes these while it serves, and raises them once more when it has ended:
+        # by then there is still a last flush to wait for.
+        signal.signal(number, lambda *_: None)
 
 
 def work(settings: Settings, only: Sequence[str] = ()) -> None:

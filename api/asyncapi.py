@@ -59,25 +59,29 @@ def document(version: str) -> bytes:
                 for address, types in by_address.items()
             }
             | asyncapi_commands.operations(),
-            "components": {
-                "messages": {stored_name(each): _message(each) for each in CURRENT}
-                | asyncapi_commands.messages(),
-                "schemas": {
-                    "CloudEvent": CLOUD_EVENT,
-                    "Headers": HEADERS,
-                    **data_schemas(CURRENT),
-                    **asyncapi_commands.schemas(),
-                },
-                "securitySchemes": {
-                    "reader": {
-                        "type": "userPassword",
-                        "description": "A NATS user that may read the two streams.",
-                    },
-                    "caller": asyncapi_commands.CALLER,
-                },
-            },
+            "components": _components(),
         }
     )
+
+
+def _components() -> dict[str, Any]:
+    return {
+        "messages": {stored_name(each): _message(each) for each in CURRENT}
+        | asyncapi_commands.messages(),
+        "schemas": {
+            "CloudEvent": CLOUD_EVENT,
+            "Headers": HEADERS,
+            **data_schemas(CURRENT),
+            **asyncapi_commands.schemas(),
+        },
+        "securitySchemes": {
+            "reader": {
+                "type": "userPassword",
+                "description": "A NATS user that may read the two streams.",
+            },
+            "caller": asyncapi_commands.CALLER,
+        },
+    }
 
 
 _SERVER = {

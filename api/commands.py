@@ -56,13 +56,21 @@ class Commands:
         self._in_flight = in_flight
         self._asked = asked
 
-    async def carry_out(self, principal: Principal, carry: Carry[T], show: Show[T]) -> Done:
-        """Carry it out; whoever asks twice does it twice."""
-        result, position = await carry(self._context(principal, None))
+    async def carry_out(
+        self, principal: Principal, carry: Carry[T], show: Show[T], *, reason: str | None = None
+    ) -> Done:
+        """Carry it out; whoever asks twice does it twice. `reason` is why, as the request says."""
+        result, position = await carry(self._context(principal, None, reason))
         return Done(show(result), position)
 
     async def carry_out_once(
-        self, principal: Principal, carry: Carry[T], show: Show[T], *, whose: str = ""
+        self,
+        principal: Principal,
+        carry: Carry[T],
+        show: Show[T],
+        *,
+        whose: str = "",
+        reason: str | None = None,
     ) -> Done:
         """The same; but with an Idempotency-Key that was answered before, that answer again.
 
@@ -73,22 +81,20 @@ class Commands:
         """
         key = self._asked.idempotency_key()
         if key is None:
-            return await self.carry_out(principal, carry, show)
+            return await self.carry_out(principal, carry, show, reason=reason)
         ticket = Ticket(f"{principal.id}{whose}", self._asked.route, key, await self._asked.body())
         if ticket.digest in self._in_flight:
             raise IdempotencyInFlight
         self._in_flight.add(ticket.digest)
         try:
-            return await self._once(ticket, principal, carry, show)
+            context = self._context(principal, Remembering(ticket, show), reason)
+            return await self._once(ticket, context, carry, show)
         finally:
             self._in_flight.discard(ticket.digest)
 
-    async def _once(
-        self, ticket: Ticket, principal: Principal, carry: Carry[T], show: Show[T]
-    ) -> Done:
+    async def _once(self, ticket: Ticket, context: Context, carry: Carry[T], show: Show[T]) -> Done:
         if (replay := await self._replay(ticket)) is not None:
             return replay
-        context = self._context(principal, Remembering(ticket, show))
         try:
             result, position = await carry(context)
         except (AnswerExists, DomainError, VersionConflict) as error:
@@ -105,10 +111,13 @@ class Commands:
         first = await ticket.first_answer(self._ports.lookups)
         return None if first is None else Done(*first, replayed=True)
 
-    def _context(self, principal: Principal, idempotency: Remembering | None) -> Context:
+    def _context(
+        self, principal: Principal, idempotency: Remembering | None, reason: str | None
+    ) -> Context:
         return Context(
             principal=principal,
             command_id=new_id(self._ports, "cmd"),
             request_id=self._asked.request_id,
             idempotency=idempotency,
+            reason=reason,
         )

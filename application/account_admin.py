@@ -16,6 +16,7 @@ from application.deciding import (
     retrying,
 )
 from application.key_rotation import RotatedApiKey
+from application.known_account import known_account
 from application.persons import folded
 from application.ports import Ports
 from application.rows import PasswordGoneRow
@@ -27,7 +28,7 @@ from domain.staff import Right
 
 async def suspend(ports: Ports, context: Context, account_id: str, reason: str) -> int:
     """Stop everything of this account for now; answers the position. Raises NotPermitted,
-    OnOneself, NotFound."""
+    OnOneself, NotFound, LastAdmin."""
     await permitted(ports, context, account_id, "accounts.suspend")
     return await accounts.suspend(ports, context, account_id, reason)
 
@@ -101,8 +102,6 @@ async def start_reset(ports: Ports, context: Context, account_id: str, reason: s
 async def permitted(ports: Ports, context: Context, account_id: str, right: Right) -> Account:
     """The account as the log has it, if staff may do this to it. Raises NotPermitted, OnOneself,
     NotFound."""
-    account = (await load(ports, ACCOUNT, account_id)).state
-    if account is None:
-        raise NotFound("account", account_id)
+    account = (await known_account(ports, account_id)).state
     permit_on(context.principal, account, right)
     return account

@@ -9,11 +9,12 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from application.account_reading import seen_by
+from application.claiming import moved
 from application.deciding import ACCOUNT, Context, Stream, change, commit, retrying
 from application.mail import Mail, mail_row
 from application.persons import AccountView, folded
 from application.ports import Ports
-from application.rows import ClaimGoneRow, ClaimRow, Row
+from application.rows import Row
 from application.staff_permits import permit_on
 from domain import account_changes, claims, profiles
 from domain.errors import AccountNotActive, NotFound
@@ -107,19 +108,10 @@ def _decided(known: AccountView, command: AmendAccount) -> tuple[list[Event], Ac
 def _claims(ports: Ports, known: AccountView, after: AccountView) -> list[Row]:
     """What the account gives up, and what it holds instead."""
     rows: list[Row] = []
-    account_id = known.account.id
     for kind, before, now in (
         (claims.EMAIL, known.email, after.email),
         (claims.USERNAME, known.account.username, after.account.username),
     ):
-        if before == now:
-            continue
-        if before is not None:
-            rows += [ClaimGoneRow(kind, each, account_id) for each in _digests(ports, kind, before)]
-        if now is not None:
-            rows += [ClaimRow(kind, each, account_id) for each in _digests(ports, kind, now)]
+        if before != now:
+            rows += moved(ports, kind, before, now, known.account.id)
     return rows
-
-
-def _digests(ports: Ports, kind: str, text: str) -> list[bytes]:
-    return ports.digests.claims(kind, text)

@@ -20,10 +20,10 @@ MOST_EXTERNAL_ID = 200
 async def make(
     ports: Ports, context: Context, command: RegisterAccount, reason: str | None
 ) -> tuple[Registered, int]:
-    """Make this account, which has no password; answers it and the position. Staff says why.
+    """Make this account, which has no password; answers it and the position.
 
-    Raises NotPermitted, InvalidCommand, Taken for an address, username or external id that
-    somebody has.
+    Raises NotPermitted, InvalidCommand (for staff that doesn't say why, too), Taken for an
+    address, username or external id that somebody has.
     """
     principal = context.principal
     if principal.kind == "service":
@@ -31,8 +31,6 @@ async def make(
             raise NotPermitted(PERMISSION)
     elif not principal.may(RIGHT):
         raise NotPermitted(RIGHT)
-    elif not (reason and reason.strip()):
-        raise InvalidCommand("reason", "staff says why")
     if command.password is not None:
         raise InvalidCommand("password", "nobody chooses a password for somebody else")
     claims = [] if command.external_id is None else [(EXTERNAL_ID, command.external_id)]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from application.claiming import claimed
 from application.deciding import (
     ACCOUNT,
     Context,
@@ -11,14 +12,14 @@ from application.deciding import (
     change,
     commit,
     fresh,
-    load,
     new_id,
     retrying,
 )
+from application.known_account import known_account
 from application.password_rules import require_acceptable, require_length, words_of
 from application.persons import folded
 from application.ports import Ports
-from application.rows import ClaimRow, PasswordRow, Row
+from application.rows import PasswordRow, Row
 from domain import accounts, plans, profiles
 from domain import claims as names
 from domain.accounts import Account, Profile
@@ -96,24 +97,28 @@ async def make_account(
         events.append(accounts.EmailVerified())
     events += [accounts.RoleGranted(role=role) for role in command.roles]
     registered = change(fresh(ACCOUNT, account_id), events, now, account_id)
-    claimed = [*claims, (names.EMAIL, address)]
+    held = [*claims, (names.EMAIL, address)]
     if username is not None:
-        claimed.append((names.USERNAME, username))
+        held.append((names.USERNAME, username))
     if command.password is not None:
         hash = await ports.passwords.hash(command.password)
-    made: list[Row] = [
-        *rows,
-        *(
-            ClaimRow(kind, digest, account_id)
-            for kind, text in claimed
-            for digest in ports.digests.claims(kind, text)
-        ),
-        ports.vault.new_data_key(account_id),
-        *([] if hash is None else [PasswordRow(account_id, hash)]),
-    ]
+    made = [*rows, *_first_rows(ports, account_id, held, hash)]
     result = Registered(registered.state, address, profile)
     position = await commit(ports, context, now, [registered], made, result=result, reason=reason)
     return result, position
+
+
+def _first_rows(
+    ports: Ports, account_id: str, claims: Sequence[tuple[str, str]], hash: str | None
+) -> list[Row]:
+    """What an account has from the first: its claims, the key of what is personal, a password."""
+    rows: list[Row] = [
+        row for kind, text in claims for row in claimed(ports, kind, text, account_id)
+    ]
+    rows.append(ports.vault.new_data_key(account_id))
+    if hash is not None:
+        rows.append(PasswordRow(account_id, hash))
+    return rows
 
 
 def words_of_command(command: RegisterAccount) -> tuple[str, ...]:
@@ -170,9 +175,7 @@ async def _decide(
         raise NotPermitted("accounts.suspend")
 
     async def attempt() -> int:
-        stream = await load(ports, ACCOUNT, account_id)
-        if stream.state is None:
-            raise NotFound("account", account_id)
+        stream = await known_account(ports, account_id)
         events = decide(stream.state)
         if not events:
             return ports.directory.position

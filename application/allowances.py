@@ -9,18 +9,9 @@ from application.deciding import ALLOWANCE, Change, change, fresh, load
 from application.ports import Ports
 from application.rows import CounterRow, MovedUseRow
 from domain import allowances, calendars
-from domain.allowances import (
-    Allowance,
-    AllowanceLifted,
-    AllowanceSet,
-    Kind,
-    Quota,
-    Rule,
-    Scope,
-    microseconds,
-    quota_counter,
-)
+from domain.allowances import Allowance, AllowanceLifted, AllowanceSet, Quota, Scope, microseconds
 from domain.calendars import Calendar, Period, RatePeriod
+from domain.counters import PLAN_BITS, Kind, Rule, quota_counter
 from domain.verification import Counter, Expected, carried_into
 
 
@@ -75,7 +66,7 @@ def counter_row(state: Allowance, window_start: int = 0, counts_since: int = 0) 
         state.owner_id,
         state.account_id,
         None if state.lifted else state.limit,
-        state.rule_no << allowances.PLAN_BITS,
+        state.rule_no << PLAN_BITS,
         window_start,
         counts_since,
         0 if state.lifted else state.carry_over_max,
@@ -112,23 +103,26 @@ async def set_quota(
     if event is None:
         return [], []
     changed = change(stream, [event], now, account_id)
-    if state.lifted:
+    return [changed], _rows_of_change(state, changed.state, microseconds(now))
+
+
+def _rows_of_change(
+    before: Allowance, after: Allowance, now_us: int
+) -> list[CounterRow | MovedUseRow]:
+    """The rows by which the rule counts on from what was used."""
+    if before.lifted:
         # It has no calendar of its own; its row may have counted by the plan's since. What that
         # was counts as far as its window is one of the new calendar's.
-        return [changed], [counter_row(changed.state)]
-    now_us = microseconds(now)
-    new = calendars.window(calendar_of(changed.state), now_us).start
-    if event.counter_id != state.counter_id:
-        # The old row learns the number of the new rule: who only knows the old one is refused.
-        left = counter_row(msgspec.structs.replace(state, rule_no=event.rule_no))
-        since = calendars.window(calendar_of(state), now_us).start
-        # In the order in which counting locks them.
-        both = sorted(
-            (left, counter_row(changed.state, new, new)), key=lambda each: each.counter_id
-        )
-        return [changed], [*both, MovedUseRow(event.counter_id, state.counter_id, since)]
-    old = calendars.window(calendar_of(state), now_us).start
-    return [changed], [counter_row(changed.state, new, old)]
+        return [counter_row(after)]
+    old = calendars.window(calendar_of(before), now_us).start
+    new = calendars.window(calendar_of(after), now_us).start
+    if after.counter_id == before.counter_id:
+        return [counter_row(after, new, old)]
+    # The old row learns the number of the new rule: who only knows the old one is refused.
+    left = counter_row(msgspec.structs.replace(before, rule_no=after.rule_no))
+    # In the order in which counting locks them.
+    both = sorted((left, counter_row(after, new, new)), key=lambda each: each.counter_id)
+    return [*both, MovedUseRow(after.counter_id, before.counter_id, old)]
 
 
 def calendar_of(state: Allowance) -> Calendar:

@@ -6,7 +6,6 @@ import msgspec
 
 from application.allowances import new_allowance, set_quota
 from application.deciding import (
-    ACCOUNT,
     API_KEY,
     Change,
     Context,
@@ -19,6 +18,7 @@ from application.deciding import (
     retrying,
 )
 from application.key_quotas import permit_key_quota
+from application.known_account import known_account, require_active
 from application.ports import Ports
 from application.rows import EntitlementRow, KeyDigestRow, KeyIssuedRow, Row
 from application.staff_permits import spare_staff
@@ -87,13 +87,8 @@ async def issue(
     InvalidCommand. Answers the key with its secret, and the position.
     """
     principal = context.principal
-    if not may_manage(principal, command.account_id, "keys.issue"):
-        raise NotFound("account", command.account_id)
-    not_of_others_on_staff(ports, principal, command.account_id)
-    if command.kind == "service" and not principal.may("keys.service"):
-        raise NotPermitted("keys.service")
+    _permit_issue(ports, principal, command)
     account, plan = await owner_of_new_keys(ports, command.account_id)
-    allowed = plan.entitlements.keys
     permit_key_quota(ports, principal, account.id, quota)
 
     if secret is None:
@@ -108,7 +103,7 @@ async def issue(
     issued = change(fresh(API_KEY, key_id), events, now, account.id)
     changes: list[Change[ApiKey] | Change[Allowance]] = [issued]
     rows: list[Row] = [KeyDigestRow(digest, key_id)]
-    if allowed is not None:
+    if (allowed := plan.entitlements.keys) is not None:
         rows.insert(0, EntitlementRow(account.id, API_KEY.name, "keys", allowed, account.plan))
     rows += _paced(ports, principal, account, now)
     if quota is not None:
@@ -118,6 +113,14 @@ async def issue(
     result = IssuedApiKey(secret, issued.state)
     position = await commit(ports, context, now, changes, rows, result=result)
     return result, position
+
+
+def _permit_issue(ports: Ports, principal: Principal, command: IssueApiKey) -> None:
+    if not may_manage(principal, command.account_id, "keys.issue"):
+        raise NotFound("account", command.account_id)
+    not_of_others_on_staff(ports, principal, command.account_id)
+    if command.kind == "service" and not principal.may("keys.service"):
+        raise NotPermitted("keys.service")
 
 
 def _paced(ports: Ports, principal: Principal, account: Account, now: datetime) -> list[Row]:
@@ -135,11 +138,8 @@ async def owner_of_new_keys(ports: Ports, account_id: str) -> tuple[Account, Pla
 
     Raises NotFound, AccountNotActive, UnknownPlan.
     """
-    account = (await load(ports, ACCOUNT, account_id)).state
-    if account is None:
-        raise NotFound("account", account_id)
-    if account.status != "active":
-        raise AccountNotActive(account.id, account.status)
+    account = (await known_account(ports, account_id)).state
+    require_active(account)
     if ports.policy.require_verified_email and not account.email_verified:
         raise AccountNotActive(account.id, "unverified")
     plan = ports.directory.plan(account.plan)

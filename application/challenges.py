@@ -8,7 +8,7 @@ an account: for every address there is a row, a code, and the same work (ASVS 5.
 
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 import msgspec
@@ -17,7 +17,7 @@ from application.deciding import Context, new_id
 from application.errors import WrongCode, WrongCredentials
 from application.mail import Mail, MailTemplate, mail_row
 from application.ports import Ports
-from application.rows import ChallengeRow, ChallengeSpentRow, MailForNobodyRow, Row
+from application.rows import ChallengeRow, ChallengeSpentRow, MailForNobodyRow, MailRow, Row
 from application.throttling import (
     digest_of_address,
     guessed_wrong,
@@ -118,16 +118,40 @@ async def begin(
     holder = await ports.lookups.claim_holder(claims.EMAIL, digests)
     if network is not None:
         await otp_requested(ports, digest_of_address(ports, address), network, holder)
+    code = f"{int.from_bytes(ports.entropy(8)) % 10**DIGITS:0{DIGITS}}"
+    asker = account_id or holder
+    row = _challenge_row(ports, purpose, Waiting(address, payload), code, asker, digests[0])
+    letter = Mail(
+        template or _MAILED[purpose],
+        address,
+        {"code": code, "minutes": str(CODE_SECONDS // 60)},
+        account_id=asker,
+    )
+    begun = Begun(row.challenge_id)
+    rows: list[Row] = [row, _mail_row(ports, purpose, letter, holder, row.made_at)]
+    if context is not None and context.idempotency is not None:
+        rows.append(context.idempotency.row(begun, begun.id, 0))  # version 0: of no event
+    await ports.lookups.write(rows)
+    return begun
+
+
+def _challenge_row(
+    ports: Ports,
+    purpose: Purpose,
+    waiting: Waiting,
+    code: str,
+    account_id: str | None,
+    address_digest: bytes,
+) -> ChallengeRow:
+    """A challenge that begins now. Of its code a digest is kept; what waits is sealed."""
     now = ports.clock()
     id = new_id(ports, "reg" if purpose == "register" else "chl")
-    code = f"{int.from_bytes(ports.entropy(8)) % 10**DIGITS:0{DIGITS}}"
-    waiting = msgspec.msgpack.encode(Waiting(address, payload))
-    sealed, master_key_id = ports.vault.seal_secret(waiting, _bound_to(id))
-    row = ChallengeRow(
+    sealed, master_key_id = ports.vault.seal_secret(msgspec.msgpack.encode(waiting), _bound_to(id))
+    return ChallengeRow(
         challenge_id=id,
         purpose=purpose,
-        address_digest=digests[0],
-        account_id=account_id or holder,
+        address_digest=address_digest,
+        account_id=account_id,
         code_digest=_code_digests(ports, id, code)[0],
         guesses_left=GUESSES,
         sealed=sealed,
@@ -135,31 +159,21 @@ async def begin(
         made_at=now,
         expires_at=now + timedelta(seconds=CODE_SECONDS),
     )
-    letter = Mail(
-        template or _MAILED[purpose],
-        address,
-        {"code": code, "minutes": str(CODE_SECONDS // 60)},
-        account_id=account_id or holder,
-    )
-    mail: Row
+
+
+def _mail_row(
+    ports: Ports, purpose: Purpose, letter: Mail, holder: str | None, now: datetime
+) -> MailRow | MailForNobodyRow:
+    """The mail of a challenge. There is one in every case, sealed with the same work, or the
+    time that it takes would tell whether the address has a holder."""
     if purpose in _FOR_THE_FREE:
         # Whoever has the address learns that somebody typed it; who typed it learns nothing.
         # The code of this challenge is told to nobody then.
-        mail = mail_row(
-            ports,
-            letter if holder is None else Mail("address_taken", address, account_id=holder),
-            now,
-        )
-    else:
-        mail = mail_row(ports, letter, now)
-        if holder is None:
-            mail = MailForNobodyRow(**msgspec.structs.asdict(mail))
-    begun = Begun(id)
-    rows: list[Row] = [row, mail]
-    if context is not None and context.idempotency is not None:
-        rows.append(context.idempotency.row(begun, id, 0))  # version 0: of no event
-    await ports.lookups.write(rows)
-    return begun
+        if holder is not None:
+            letter = Mail("address_taken", letter.to, account_id=holder)
+        return mail_row(ports, letter, now)
+    mail = mail_row(ports, letter, now)
+    return mail if holder is not None else MailForNobodyRow(**msgspec.structs.asdict(mail))
 
 
 async def judge(

@@ -12,16 +12,15 @@ import msgspec
 from application import mail, sessions
 from application.accounts import profile
 from application.deciding import (
-    ACCOUNT,
     Context,
     Principal,
     change,
     commit,
-    load,
     retrying,
 )
 from application.erasing import Erased, erase_now, erased_already
 from application.factors import require_fresh
+from application.known_account import known_account
 from application.mail import Mail, MailTemplate
 from application.ports import Ports
 from application.rows import ClosingOverRow, ClosingRow, Row
@@ -72,9 +71,7 @@ async def close(
         raise InvalidCommand("grace_days", f"0 to {longest}")
 
     async def attempt() -> tuple[Receipt, int]:
-        stream = await load(ports, ACCOUNT, account_id)
-        if stream.state is None:
-            raise NotFound("account", account_id)
+        stream = await known_account(ports, account_id)
         now = ports.clock()
         events = closing.close(stream.state, now + timedelta(days=days), erase)
         if not events:
@@ -108,10 +105,7 @@ async def close_own(
     principal = context.principal
     account_id = principal.account_id or ""
     if grace_days is not None and grace_days < ports.policy.close_grace_days:
-        account = (await load(ports, ACCOUNT, account_id)).state
-        if account is None:
-            raise NotFound("account", account_id)
-        require_fresh(ports, principal, account)
+        require_fresh(ports, principal, (await known_account(ports, account_id)).state)
     return await close(
         ports, context, account_id, erase=erase, grace_days=grace_days, reason=reason
     )
@@ -132,9 +126,7 @@ async def restore(
     `rows` are what that proof takes. Raises NotFound, NotPermitted, NotClosed."""
 
     async def attempt() -> tuple[Account, int]:
-        stream = await load(ports, ACCOUNT, account_id)
-        if stream.state is None:
-            raise NotFound("account", account_id)
+        stream = await known_account(ports, account_id)
         await _permit_restore(ports, context.principal, account_id)
         now = ports.clock()
         restored = [*events, *closing.restore(stream.state, now)]

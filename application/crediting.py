@@ -11,7 +11,6 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from application.deciding import (
-    ACCOUNT,
     CATCH_UP_SECONDS,
     CREDIT,
     PLAN,
@@ -20,7 +19,9 @@ from application.deciding import (
     Stream,
     change,
     load,
+    metadata_of,
 )
+from application.known_account import known_account
 from application.ports import CounterLock, Decided, Locked, Ports
 from application.rows import (
     CreditCounterRow,
@@ -34,8 +35,8 @@ from domain.allowances import counter_of, microseconds
 from domain.credit_accounts import CreditAccount
 from domain.credit_events import CreditCaptured, CreditEvent, CreditHeld, CreditReleased
 from domain.credits import Entries, Standing
-from domain.errors import NotFound, UnknownPlan
-from domain.event import Metadata, NewEvent
+from domain.errors import UnknownPlan
+from domain.event import NewEvent
 from domain.plans import Plan
 
 T = TypeVar("T")
@@ -99,9 +100,7 @@ def terms_of(account: Account, plan: Plan) -> Terms:
 async def terms_now(ports: Ports, account_id: str, *, from_log: bool = False) -> Terms:
     """The account as the log has it, and its plan as this process knows it; `from_log`: that,
     too, as the log has it. NotFound, UnknownPlan."""
-    account = (await load(ports, ACCOUNT, account_id)).state
-    if account is None:
-        raise NotFound("account", account_id)
+    account = (await known_account(ports, account_id)).state
     plan = None if from_log else ports.directory.plan(account.plan)
     if plan is None:
         plan = (await load(ports, PLAN, plans.stream(account.plan))).state
@@ -184,13 +183,7 @@ async def _decide(
             all_rows.append(context.idempotency.row(result, last.stream, last.version))
         return Decided(all_events, all_rows, result)
 
-    metadata = Metadata(
-        at=ports.clock(),
-        actor=context.principal.id,
-        command_id=context.command_id,
-        request_id=context.request_id,
-        reason=reason,
-    )
+    metadata = metadata_of(context, ports.clock(), (terms.account.id,), reason)
     appended = await ports.store.append_locked([lock_of(terms.account.id)], decision, metadata)
     if appended.position is None:
         return appended.result, ports.directory.position

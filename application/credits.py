@@ -1,13 +1,22 @@
-"""Credits: grant, hold, capture, release, spend; and settle, for verifications."""
+"""Credits: grant, withdraw, spend; and settle, for verifications.
+
+Those that are set aside are in `credit_holds`, what things take in `credit_prices`.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal
 
 import msgspec
 
+from application.credit_holds import Held as Held
+from application.credit_holds import capture as capture
+from application.credit_holds import hold as hold
+from application.credit_holds import release as release
+from application.credit_prices import Price as Price
+from application.credit_prices import may_spend as may_spend
+from application.credit_prices import priced as priced
+from application.crediting import Also as Also
 from application.crediting import (
-    Act,
     Behind,
     Terms,
     decide,
@@ -17,39 +26,17 @@ from application.crediting import (
     terms_of,
     written,
 )
-from application.crediting import (
-    Also as Also,
-)
-from application.deciding import SYSTEM, Context, Principal, new_id
-from application.ports import Decided, HoldRow, Locked, Ports
+from application.deciding import SYSTEM, Context, new_id
+from application.known_account import require_active
+from application.ports import Decided, Locked, Ports
 from application.rows import Row
 from application.staff_permits import spare_staff
 from domain import credits
-from domain.credits import DEFAULT_HOLD_SECONDS, Entries
+from domain.credits import Entries
 from domain.credits import GrantCredits as GrantCredits
-from domain.errors import (
-    AccountNotActive,
-    HoldEnded,
-    InvalidCommand,
-    NotFound,
-    NotPermitted,
-    UnknownOperation,
-)
 from domain.event import Metadata, NewEvent
-from domain.ids import is_id
 
-HOLD = "hold"
 MOST_AT_ONCE = 200
-
-_SPEND = "credits.spend"
-
-
-class Price(msgspec.Struct, frozen=True):
-    """What to spend or to hold: an amount in hundredths, or an operation that the plan has a
-    price for. One of the two."""
-
-    amount: int | None = None
-    operation: str | None = None
 
 
 class Granted(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,31 +58,12 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
     available: int
 
 
-class Held(msgspec.Struct, frozen=True, kw_only=True):
-    """A hold as a command left it."""
-
-    hold_id: str
-    account_id: str
-    status: Literal["held", "captured", "released"]
-    amount: int
-    captured: int
-    expires_at_us: int
-    available: int
-
-
 class Withdrawn(msgspec.Struct, frozen=True, kw_only=True):
     """Credits that were taken back: as much as was left of them."""
 
     account_id: str
     amount: int
     available: int
-
-
-def may_spend(principal: Principal) -> None:
-    """Credits are granted, held and spent by staff and by services that have the right to.
-    NotPermitted."""
-    if not principal.may("credits.grant") and _SPEND not in principal.permissions:
-        raise NotPermitted(_SPEND)
 
 
 async def grant(
@@ -158,7 +126,7 @@ async def spend(ports: Ports, context: Context, account_id: str, price: Price) -
     may_spend(context.principal)
 
     def act(entries: Entries, terms: Terms) -> Spent:
-        _require_active(terms)
+        require_active(terms.account)
         amount = priced(terms, price)
         if amount or price.operation is None:
             credits.spend(entries, amount, price.operation)
@@ -170,61 +138,6 @@ async def spend(ports: Ports, context: Context, account_id: str, price: Price) -
         )
 
     return await decide(ports, context, account_id, act)
-
-
-async def hold(
-    ports: Ports,
-    context: Context,
-    account_id: str,
-    price: Price,
-    expires_in: int = DEFAULT_HOLD_SECONDS,
-) -> tuple[Held, int]:
-    """Set credits aside for so many seconds; answers the hold and the position.
-
-    Raises as `spend`, and InvalidCommand.
-    """
-    may_spend(context.principal)
-    hold_id = new_id(ports, HOLD)
-
-    def act(entries: Entries, terms: Terms) -> Held:
-        _require_active(terms)
-        amount = priced(terms, price)
-        made = credits.hold(entries, hold_id, amount, expires_in, price.operation)
-        return Held(
-            hold_id=hold_id,
-            account_id=account_id,
-            status="held",
-            amount=amount,
-            captured=0,
-            expires_at_us=made.expires_at_us,
-            available=entries.available,
-        )
-
-    return await decide(ports, context, account_id, act)
-
-
-async def capture(
-    ports: Ports, context: Context, hold_id: str, amount: int | None = None
-) -> tuple[Held, int]:
-    """Spend this much of a hold (None: all of it) and let go of the rest; answers the hold and
-    the position. Raises NotPermitted, NotFound, InvalidAmount, HoldEnded."""
-    row = await _hold(ports, context.principal, hold_id)
-
-    def act(entries: Entries, terms: Terms) -> Held:
-        return _ended(entries, row, "captured", credits.capture(entries, hold_id, amount))
-
-    return await _end(ports, context, row, act)
-
-
-async def release(ports: Ports, context: Context, hold_id: str) -> tuple[Held, int]:
-    """Let go of a hold; answers it and the position. Raises as `capture`."""
-    row = await _hold(ports, context.principal, hold_id)
-
-    def act(entries: Entries, terms: Terms) -> Held:
-        credits.release(entries, hold_id)
-        return _ended(entries, row, "released", 0)
-
-    return await _end(ports, context, row, act)
 
 
 async def settle(ports: Ports, account_ids: Sequence[str]) -> None:
@@ -264,62 +177,7 @@ async def _settle(ports: Ports, terms: Sequence[Terms]) -> None:
     await ports.store.append_locked(locks, decision, metadata)
 
 
-def priced(terms: Terms, price: Price) -> int:
-    """What this takes, in hundredths. InvalidCommand unless it is one of the two,
-    UnknownOperation where the plan has no price for it."""
-    if (price.amount is None) == (price.operation is None):
-        raise InvalidCommand("amount", "either `amount` or `operation`")
-    if price.operation is None:
-        return price.amount or 0
-    cost = terms.costs.get(price.operation)
-    if cost is None:
-        raise UnknownOperation(price.operation, sorted(terms.costs))
-    return cost
-
-
 def _known(ports: Ports, account_id: str) -> Terms | None:
     account = ports.directory.account(account_id)
     plan = None if account is None else ports.directory.plan(account.plan)
     return None if account is None or plan is None else terms_of(account, plan)
-
-
-def _require_active(terms: Terms) -> None:
-    if terms.account.status != "active":
-        raise AccountNotActive(terms.account.id, terms.account.status)
-
-
-async def _hold(ports: Ports, principal: Principal, hold_id: str) -> HoldRow:
-    may_spend(principal)
-    row = await ports.lookups.credit_hold(hold_id) if is_id(HOLD, hold_id) else None
-    if row is None:
-        raise NotFound("hold", hold_id)
-    _require_open(row)
-    return row
-
-
-def _require_open(row: HoldRow) -> None:
-    if row.status != "held":
-        raise HoldEnded(row.hold_id, row.status)
-
-
-async def _end(ports: Ports, context: Context, row: HoldRow, act: Act[Held]) -> tuple[Held, int]:
-    try:
-        return await decide(ports, context, row.account_id, act)
-    except HoldEnded:
-        # It is not open any more. Somebody ended it since we looked, or else its time did.
-        _require_open(await ports.lookups.credit_hold(row.hold_id) or row)
-        raise
-
-
-def _ended(
-    entries: Entries, row: HoldRow, status: Literal["captured", "released"], captured: int
-) -> Held:
-    return Held(
-        hold_id=row.hold_id,
-        account_id=row.account_id,
-        status=status,
-        amount=row.amount,
-        captured=captured,
-        expires_at_us=row.expires_at_us,
-        available=entries.available,
-    )

@@ -4,7 +4,7 @@ A use case loads streams, lets the domain decide, and commits all that follows i
 transaction: the events, the states they fold to, and the rows that must be right.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any, Generic, Literal, Protocol, TypeVar, get_args
 
@@ -24,6 +24,7 @@ from domain import (
     sessions,
     staff,
 )
+from domain.errors import InvalidCommand
 from domain.event import Event, Metadata, NewEvent
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -97,12 +98,14 @@ class Idempotency(Protocol):
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
-    """Around a command: who asks, under which request, and what to remember."""
+    """Around a command: who asks, under which request, what to remember, and why they ask, in
+    their words (`reason`; a use case that is told another one keeps that)."""
 
     principal: Principal
     command_id: str
     request_id: str | None = None
     idempotency: Idempotency | None = None
+    reason: str | None = None
 
 
 class Stream(msgspec.Struct, Generic[S], frozen=True):
@@ -176,9 +179,33 @@ async def commit(
     """Append all changes and rows in one transaction; answer the position.
 
     Waits a moment for this process to have followed the log that far, so that whoever got
-    the answer sees what they did.
+    the answer sees what they did. Raises InvalidCommand where staff doesn't say why.
     """
-    metadata = Metadata(
+    events = [event for each in changes for event in each.events]
+    metadata = metadata_of(context, at, {event.account_id for event in events}, reason)
+    written: list[Row] = [*rows, *(each.row for each in changes)]
+    if context.idempotency is not None:
+        written.append(context.idempotency.row(result, events[-1].stream, events[-1].version))
+    position = await ports.store.append(events, metadata, written)
+    await ports.directory.catch_up(position, CATCH_UP_SECONDS)
+    return position
+
+
+def metadata_of(
+    context: Context, at: datetime, account_ids: Collection[str | None], reason: str | None = None
+) -> Metadata:
+    """What the log keeps with events about these accounts: who did it, when, and why.
+
+    All that staff does to somebody else's account is written by way of this, so here is where it
+    has to have a reason: InvalidCommand without. What is of no account (plans, everybody's
+    limits) needs none: reasons are sealed with the key of the account that they are about.
+    """
+    reason = context.reason if reason is None else reason
+    if not (reason and reason.strip()) and any(
+        acts_as_staff(context.principal, each) for each in account_ids if each is not None
+    ):
+        raise InvalidCommand("reason", "Staff say why: it stands in the account's history.")
+    return Metadata(
         at=at,
         actor=context.principal.id,
         command_id=context.command_id,
@@ -186,13 +213,12 @@ async def commit(
         impersonator=context.principal.impersonator,
         reason=reason,
     )
-    events = [event for each in changes for event in each.events]
-    written: list[Row] = [*rows, *(each.row for each in changes)]
-    if context.idempotency is not None:
-        written.append(context.idempotency.row(result, events[-1].stream, events[-1].version))
-    position = await ports.store.append(events, metadata, written)
-    await ports.directory.catch_up(position, CATCH_UP_SECONDS)
-    return position
+
+
+def acts_as_staff(principal: Principal, account_id: str) -> bool:
+    """Whether this is a person who acts on an account that isn't theirs: for owners, services and
+    operators it is no."""
+    return principal.kind == "account" and principal.account_id != account_id
 
 
 async def retrying(attempt: Callable[[], Awaitable[T]]) -> T:

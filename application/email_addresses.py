@@ -7,13 +7,14 @@ nothing any more once the account has another one.
 from application import challenges
 from application.accounts import Registered, load_person
 from application.challenges import Begun, Verified
+from application.claiming import moved
 from application.deciding import ACCOUNT, Context, change, commit, load, retrying
 from application.errors import WrongCode, WrongCredentials
 from application.factors import require_fresh
 from application.mail import Mail, mail_row
 from application.passwords import proven
 from application.ports import Ports
-from application.rows import ClaimGoneRow, ClaimRow, Row
+from application.rows import Row
 from domain import accounts, claims
 from domain.accounts import EmailChanged
 from domain.errors import InvalidCommand, NotFound
@@ -111,14 +112,7 @@ async def _change(
         made = change(stream, [EmailChanged(email=address, verified=verified)], now, account_id)
         written: list[Row] = [
             *(rows or []),
-            *(
-                ClaimGoneRow(claims.EMAIL, digest, account_id)
-                for digest in ports.digests.claims(claims.EMAIL, person.email)
-            ),
-            *(
-                ClaimRow(claims.EMAIL, digest, account_id)
-                for digest in ports.digests.claims(claims.EMAIL, address)
-            ),
+            *moved(ports, claims.EMAIL, person.email, address, account_id),
             mail_row(ports, Mail("email_changed", person.email, account_id=account_id), now),
         ]
         changed = Registered(made.state, address, person.profile)

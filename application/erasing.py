@@ -27,12 +27,13 @@ from application.deciding import (
     new_id,
     retrying,
 )
+from application.known_account import known_account
 from application.ports import Ports
 from application.rows import ErasedRow, Row
 from domain import accounts, api_keys, closing
 from domain.accounts import Account
 from domain.api_keys import ApiKey
-from domain.errors import AccountNotActive, NotFound
+from domain.errors import AccountNotActive
 from domain.event import Event
 
 log = structlog.get_logger()
@@ -56,16 +57,13 @@ async def erase_now(
 ) -> Erased | None:
     """Erase an account that is closed, and whose time to be erased has come; safe to do again,
     and by several at once. None where it is not to be erased (any more). Raises NotFound."""
-    stream = await load(ports, ACCOUNT, account_id)
-    if stream.state is None:
-        raise NotFound("account", account_id)
-    if not closing.erase(stream.state, {}, ports.clock()):
+    known = await known_account(ports, account_id)
+    if not closing.erase(known.state, {}, ports.clock()):
         return None
     revoked = await _revoke_keys(ports, context, account_id)
 
     async def attempt() -> Erased | None:
-        stream = await load(ports, ACCOUNT, account_id)
-        assert stream.state is not None
+        stream = await known_account(ports, account_id)
         held = await ports.closings.held_of(account_id) | {"keys_revoked": revoked}
         events = closing.erase(stream.state, held, ports.clock())
         return await _forget(ports, context, stream, events, held, reason)
@@ -128,8 +126,7 @@ async def _erase_again(ports: Ports, account_id: str) -> bool:
     revoked = await _revoke_keys(ports, context, account_id)
 
     async def attempt() -> Erased | None:
-        stream = await load(ports, ACCOUNT, account_id)
-        assert stream.state is not None
+        stream = await known_account(ports, account_id)
         held = await ports.closings.held_of(account_id) | {"keys_revoked": revoked}
         events = closing.erase_again(stream.state, held)
         return await _forget(ports, context, stream, events, held, AGAIN)

@@ -12,22 +12,20 @@ import msgspec
 
 from application import accounts
 from application.deciding import (
-    ACCOUNT,
     Context,
     Principal,
-    Stream,
     change,
     commit,
-    load,
     retrying,
 )
 from application.errors import FreshSignInRequired
+from application.known_account import KnownAccount, known_account, require_active
 from application.mail import Mail, MailTemplate, mail_row
 from application.ports import Ports
 from application.rows import MailRow, RecoveryCodesRow, Row, TotpGoneRow, TotpRow
 from domain import factors, recovery_codes, totp
 from domain.accounts import Account
-from domain.errors import AccountNotActive, InvalidCommand, NotFound, NotPermitted
+from domain.errors import InvalidCommand, NotPermitted
 
 ENROLMENT_SECONDS = 600
 APP = "an authenticator app"
@@ -123,28 +121,17 @@ async def issue_recovery_codes(ports: Ports, context: Context) -> tuple[Codes, i
     return await retrying(attempt)
 
 
-class _Known(Stream[Account], frozen=True):
-    """The stream of an account that is there."""
-
-    state: Account
-
-
-async def fresh_account(ports: Ports, principal: Principal) -> _Known:
+async def fresh_account(ports: Ports, principal: Principal) -> KnownAccount:
     """The caller's account, if they may change its factors now.
 
     Raises FreshSignInRequired, NotPermitted where staff acts as the account, AccountNotActive.
     """
     if principal.impersonator is not None:
         raise NotPermitted("a sign-in of one's own")
-    account_id = principal.account_id or ""
-    stream = await load(ports, ACCOUNT, account_id)
-    account = stream.state
-    if account is None:
-        raise NotFound("account", account_id)
-    if account.status != "active":
-        raise AccountNotActive(account.id, account.status)
-    require_fresh(ports, principal, account)
-    return _Known(stream.noun, stream.id, stream.version, account)
+    known = await known_account(ports, principal.account_id or "")
+    require_active(known.state)
+    require_fresh(ports, principal, known.state)
+    return known
 
 
 def require_fresh(ports: Ports, principal: Principal, account: Account) -> None:
@@ -189,6 +176,15 @@ async def told(
     values = {} if factor is None else {"factor": factor}
     address = await address_of(ports, account_id)
     return mail_row(ports, Mail(template, address, values, account_id), now)
+
+
+async def code_use_told(ports: Ports, account: Account, digest: bytes, now: datetime) -> MailRow:
+    """The mail that tells the owner that this recovery code lets somebody in, for the sign-in's
+    own transaction: once for each code, however often that is tried."""
+    values = {"left": str(max(0, account.recovery_codes - 1))}
+    once = f"recovery code {digest.hex()}"
+    mail = Mail("recovery_code_used", await address_of(ports, account.id), values, account.id, once)
+    return mail_row(ports, mail, now)
 
 
 async def address_of(ports: Ports, account_id: str) -> str:

@@ -8,6 +8,7 @@ import base64
 import binascii
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 
@@ -78,36 +79,12 @@ async def bring_in(
     await _check_untaken(ports, digests, faults)
 
     now = ports.clock()
-    changes: list[Change[ApiKey] | Change[Allowance]] = []
-    taken: list[KeyDigestRow] = []
-    counters: list[CounterRow] = []
-    keys: list[ApiKey] = []
-    for index, item in enumerate(items):
-        if index % AT_ONCE == 0:
-            await asyncio.sleep(0)  # verifications go first
-        if item.command.kind == "service" and not context.principal.may("keys.service"):
-            faults.add(index, "kind", "service keys are imported by staff only")
-        key_id = new_id(ports, "key")
-        secret = Secret(digests.get(index, b""), ports.digests.pepper_id, item.hint)
-        try:
-            events = key_lineage.bring_in(item.command, key_id, secret, item.algorithm, now)
-            quota = None if item.quota is None else allowances.check(item.quota)
-        except InvalidCommand as error:
-            faults.add(index, error.param, error.reason)
-            continue
-        made = change(fresh(API_KEY, key_id), events, now, item.command.account_id)
-        keys.append(made.state)
-        changes.append(made)
-        taken.append(KeyDigestRow(secret.digest, key_id))
-        if quota is not None:
-            allowance, counter = new_allowance(ports, key_id, item.command.account_id, "own", quota)
-            changes.append(allowance)
-            counters.append(counter)
+    made = await _made(ports, context, items, digests, faults, now)
     faults.raise_any()
     # The guards go first; the rest in runs, which are written at once.
-    rows: list[Row] = [*_guards(items, owners), *taken, *counters]
+    rows: list[Row] = [*_guards(items, owners), *made.taken, *made.counters]
     try:
-        return keys, await commit(ports, context, now, changes, rows, result=keys)
+        position = await commit(ports, context, now, made.changes, rows, result=made.keys)
     except EntitlementExceeded:
         await _explain_excess(ports, items, owners, faults)
         raise
@@ -115,6 +92,7 @@ async def bring_in(
         await _check_untaken(ports, digests, faults)
         faults.raise_any()
         raise
+    return made.keys, position
 
 
 class _Faults:
@@ -130,6 +108,50 @@ class _Faults:
     def raise_any(self) -> None:
         if self._found:
             raise ImportRefused([self._found[each] for each in sorted(self._found)], self._items)
+
+
+class _Made(msgspec.Struct):
+    """The keys that are coming in, and what is written with them."""
+
+    keys: list[ApiKey] = []
+    changes: list[Change[ApiKey] | Change[Allowance]] = []
+    taken: list[KeyDigestRow] = []
+    counters: list[CounterRow] = []
+
+
+async def _made(
+    ports: Ports,
+    context: Context,
+    items: Sequence[ImportedKey],
+    digests: dict[int, bytes],
+    faults: _Faults,
+    now: datetime,
+) -> _Made:
+    """A key of every item that breaks no rule; the others are faults."""
+    made = _Made()
+    for index, item in enumerate(items):
+        if index % AT_ONCE == 0:
+            await asyncio.sleep(0)  # verifications go first
+        if item.command.kind == "service" and not context.principal.may("keys.service"):
+            faults.add(index, "kind", "service keys are imported by staff only")
+        key_id = new_id(ports, "key")
+        secret = Secret(digests.get(index, b""), ports.digests.pepper_id, item.hint)
+        try:
+            events = key_lineage.bring_in(item.command, key_id, secret, item.algorithm, now)
+            quota = None if item.quota is None else allowances.check(item.quota)
+        except InvalidCommand as error:
+            faults.add(index, error.param, error.reason)
+            continue
+        account_id = item.command.account_id
+        key = change(fresh(API_KEY, key_id), events, now, account_id)
+        made.keys.append(key.state)
+        made.changes.append(key)
+        made.taken.append(KeyDigestRow(secret.digest, key_id))
+        if quota is not None:
+            allowance, counter = new_allowance(ports, key_id, account_id, "own", quota)
+            made.changes.append(allowance)
+            made.counters.append(counter)
+    return made
 
 
 async def _owners(

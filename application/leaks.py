@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from application import api_keys
-from application.deciding import Context
+from application.deciding import Context, acts_as_staff
 from application.errors import AnalyticsUnavailable, Overloaded
 from application.ports import Analytics, KeyTrail, KeyUses, Ports
 from domain.api_keys import ApiKey
@@ -37,16 +37,19 @@ async def leak_response(
     """Revoke the key with all of its secrets, and report how it was used since then (from its
     beginning, unless said). Answers the report and the position.
 
-    For its owner and for staff. The revocation is committed before anything is read: a report
-    that fails leaves no key alive, and asking again is safe. Raises NotFound, NotPermitted,
-    InvalidCommand.
+    For its owner, and for staff, who say why. The revocation is committed before anything is
+    read: a report that fails leaves no key alive, and asking again is safe. Raises NotFound,
+    NotPermitted, InvalidCommand.
     """
     if context.principal.kind == "service":
         raise NotPermitted("staff")
     key = await api_keys.get(ports, context.principal, key_id)
     if since is not None and since > ports.clock():
         raise InvalidCommand("since", "must be in the past")
-    position = await api_keys.revoke(ports, context, key_id, REASON)
+    mine = not acts_as_staff(context.principal, key.account_id)
+    position = await api_keys.revoke(
+        ports, context, key_id, context.reason or (REASON if mine else None)
+    )
     ended = await api_keys.get(ports, context.principal, key_id)
     asked_since = since or datetime.fromtimestamp(key.issued_at, UTC)
     uses = (await ports.read_models.key_uses([key_id])).get(key_id, KeyUses())

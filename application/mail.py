@@ -29,6 +29,7 @@ MailTemplate = Literal[
     "factor_added",
     "factor_removed",
     "recovery_codes_issued",
+    "recovery_code_used",
     "impersonated",
     "account_closed",
     "account_restored",
@@ -49,7 +50,7 @@ NEEDED: dict[MailTemplate, frozenset[str]] = {
 }
 """What a template can't do without."""
 
-ALLOWED = frozenset({"code", "minutes", "factor", "reason", "until", "at", "place"})
+ALLOWED = frozenset({"code", "minutes", "factor", "left", "reason", "until", "at", "place"})
 """What templates know. All of it is shown as one line of text; none of it becomes a header."""
 
 MOST_CHARACTERS = 200
@@ -57,7 +58,8 @@ MOST_CHARACTERS = 200
 
 class Mail(msgspec.Struct, frozen=True):
     """A mail to one address. `values` fill the template: `code`, `minutes` it is good for,
-    `factor` in words, `reason`, `until` and `at` in words, `place` (a network or device).
+    `factor` in words, how many are `left`, `reason`, `until` and `at` in words, `place` (a network
+    or device).
 
     `once`: of all mails with the same text here, only the first is ever sent.
     """

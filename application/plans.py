@@ -13,7 +13,6 @@ import msgspec
 
 from application.allowances import set_quota
 from application.deciding import (
-    ACCOUNT,
     PLAN,
     SYSTEM,
     Change,
@@ -26,6 +25,7 @@ from application.deciding import (
     retrying,
 )
 from application.errors import VersionConflict
+from application.known_account import known_account
 from application.ports import Ports
 from application.rows import PlanChangeOverRow, PlanChangeRow, Row
 from application.staff_permits import require, spare_staff
@@ -114,9 +114,7 @@ async def cancel_change(
         raise NotFound("account", account_id)
 
     async def attempt() -> int:
-        stream = await load(ports, ACCOUNT, account_id)
-        if stream.state is None:
-            raise NotFound("account", account_id)
+        stream = await known_account(ports, account_id)
         events = accounts.cancel_plan_change(stream.state)
         if not events:
             return ports.directory.position
@@ -194,10 +192,8 @@ async def _put_on(
     by_owner: bool,
 ) -> tuple[OnPlan, int]:
     async def attempt() -> tuple[OnPlan, int]:
-        stream = await load(ports, ACCOUNT, account_id)
+        stream = await known_account(ports, account_id)
         account = stream.state
-        if account is None:
-            raise NotFound("account", account_id)
         plan = await known_plan(ports, name)
         if by_owner and not plan.self_service:
             raise NotSelfService(name)

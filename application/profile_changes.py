@@ -4,9 +4,10 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from application.accounts import Registered, load_person
+from application.claiming import moved
 from application.deciding import Context, change, commit, retrying
 from application.ports import Ports
-from application.rows import ClaimGoneRow, ClaimRow, Row
+from application.rows import Row
 from domain import claims, profiles
 from domain.accounts import ActorType, Kind
 from domain.errors import NotFound
@@ -59,7 +60,7 @@ async def amend(
         rows: list[Row] = []
         if not isinstance(wanted_name, UnsetType) and wanted_name != account.username:
             events += profiles.rename(account.username, wanted_name)
-            rows = _renamed(ports, account_id, account.username, wanted_name)
+            rows = moved(ports, claims.USERNAME, account.username, wanted_name, account_id)
         if not events:
             return person, ports.directory.position
         now = ports.clock()
@@ -69,12 +70,3 @@ async def amend(
         return changed, position
 
     return await retrying(attempt)
-
-
-def _renamed(ports: Ports, account_id: str, old: str | None, new: str | None) -> list[Row]:
-    gone = [] if old is None else ports.digests.claims(claims.USERNAME, old)
-    taken = [] if new is None else ports.digests.claims(claims.USERNAME, new)
-    return [
-        *(ClaimGoneRow(claims.USERNAME, digest, account_id) for digest in gone),
-        *(ClaimRow(claims.USERNAME, digest, account_id) for digest in taken),
-    ]

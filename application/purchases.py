@@ -15,7 +15,6 @@ import structlog
 from application import credits
 from application.credits import Also, GrantCredits
 from application.deciding import (
-    ACCOUNT,
     PURCHASE,
     Context,
     Principal,
@@ -26,11 +25,12 @@ from application.deciding import (
     new_id,
     retrying,
 )
+from application.known_account import known_account, require_active
 from application.payment_ports import PaymentAttachment
 from application.ports import Ports
 from application.rows import ClaimRow
 from domain import purchases
-from domain.errors import AccountNotActive, NotFound, Taken, UnknownProvider
+from domain.errors import NotFound, Taken, UnknownProvider
 from domain.ids import is_id
 from domain.purchases import (
     PREFIX,
@@ -71,11 +71,8 @@ async def start(
     wanted = purchases.package_named(ports.policy.packages, package)
     chosen = _provider(ports, provider)
     account_id = context.principal.account_id or ""
-    account = (await load(ports, ACCOUNT, account_id)).state
-    if account is None:
-        raise NotFound("account", account_id)
-    if account.status != "active":
-        raise AccountNotActive(account.id, account.status)
+    account = (await known_account(ports, account_id)).state
+    require_active(account)
     now = ports.clock()
     purchase_id = new_id(ports, PREFIX)
     events = purchases.start(purchase_id, account_id, wanted, chosen)

@@ -11,8 +11,9 @@ from application.deciding import Principal
 from application.ports import Ports
 from application.rules import account_rules, key_rules
 from domain.accounts import Account
-from domain.allowances import Rule, microseconds
+from domain.allowances import microseconds
 from domain.api_keys import ApiKey, Environment
+from domain.counters import Rule
 from domain.errors import NotFound, NotPermitted
 from domain.forecasts import Forecast, forecast
 

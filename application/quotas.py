@@ -25,6 +25,7 @@ from application.deciding import (
     retrying,
 )
 from application.key_quotas import permit_key_quota
+from application.known_account import known_account
 from application.ports import Ports
 from application.staff_permits import spare_staff
 from domain.allowances import (
@@ -35,7 +36,7 @@ from domain.allowances import (
     microseconds,
 )
 from domain.api_keys import ApiKey
-from domain.errors import InvalidCommand, KeyRevoked, NotFound, NotPermitted
+from domain.errors import InvalidCommand, KeyRevoked, NotPermitted
 from domain.ids import is_id
 from domain.staff import Right
 
@@ -58,8 +59,7 @@ async def set_account_quota(
     spare_staff(ports, context.principal, account_id)
 
     async def attempt() -> int:
-        if (await load(ports, ACCOUNT, account_id)).state is None:
-            raise NotFound("account", account_id)
+        await known_account(ports, account_id)
         now = ports.clock()
         changes, rows = await set_quota(ports, account_id, account_id, quota, now, "shared")
         if not changes:

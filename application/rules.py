@@ -13,16 +13,10 @@ import msgspec
 from application.ports import Directory
 from domain import plans
 from domain.accounts import Account
-from domain.allowances import (
-    Allowance,
-    Rule,
-    counter_of,
-    quota_counter,
-    rate_rule,
-    rule_of,
-)
+from domain.allowances import Allowance
 from domain.api_keys import ApiKey, Environment
 from domain.calendars import Calendar
+from domain.counters import Rule, counter_of, quota_counter, rate_rule, rule_of
 from domain.plans import Plan
 
 MAX_REMEMBERED = 32_768

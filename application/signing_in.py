@@ -24,7 +24,7 @@ from application.errors import (
     WrongCredentials,
 )
 from application.factor_ports import HeldPasskey, Json, PasskeyRefused, UsedPasskey
-from application.factors import code_digests, totp_bound_to
+from application.factors import code_digests, code_use_told, totp_bound_to
 from application.passkey_challenges import Challenge
 from application.ports import Ports
 from application.reading_ports import Credential
@@ -326,8 +326,9 @@ async def _recovery_code(ports: Ports, account: Account, given: str) -> Proof | 
     found = await ports.factors.recovery_code_among(account.id, digests)
     if found is None:
         return None
+    told = await code_use_told(ports, account, found, ports.clock())
     spent = RecoveryCodeUsedRow(account.id, found)
-    return Proof(("otp", "mfa"), factors.use_code(account), (spent,))
+    return Proof(("otp", "mfa"), factors.use_code(account), (spent, told))
 
 
 async def _passkey(ports: Ports, account: Account, credential: Json) -> Proof | None:

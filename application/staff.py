@@ -1,13 +1,14 @@
 """Staff: appointed, moved to another level, dismissed. Nobody does it to themselves.
 
-So an admin is left, whatever an admin does; where two dismiss each other at the same moment,
-`tollhouse staff appoint` is for that.
+So an admin is left, whatever an admin does; and where two dismiss each other at the same moment,
+the second is refused (0020_last_admin.sql), as is the operator with the only one.
 """
 
 from collections.abc import Callable, Sequence
 
 from application.accounts import find
-from application.deciding import ACCOUNT, Context, Principal, commit, load, retrying
+from application.deciding import Context, Principal, commit, retrying
+from application.known_account import known_account
 from application.plans import plan_change
 from application.ports import Ports
 from application.staff_permits import not_on_oneself, require
@@ -40,7 +41,7 @@ async def appoint(
 async def move(
     ports: Ports, context: Context, account_id: str, level: str, reason: str
 ) -> tuple[Account, int]:
-    """Another level for who is staff. Otherwise as `appoint`."""
+    """Another level for who is staff. Raises as `appoint`, and LastAdmin."""
     require(context.principal, "staff.manage")
 
     def decide(account: Account) -> list[Event]:
@@ -55,7 +56,7 @@ async def dismiss(
     ports: Ports, context: Context, account_id: str, reason: str | None
 ) -> tuple[Account, int]:
     """Take every level from the account, and put it on the free plan; answers it and the
-    position. It stays an account. Raises as `move`."""
+    position. It stays an account. Raises as `move`, and LastAdmin."""
     require(context.principal, "staff.manage")
 
     def decide(account: Account) -> list[Event]:
@@ -78,9 +79,7 @@ async def _change(
     not_on_oneself(context.principal, account_id)
 
     async def attempt() -> tuple[Account, int]:
-        stream = await load(ports, ACCOUNT, account_id)
-        if stream.state is None:
-            raise NotFound("account", account_id)
+        stream = await known_account(ports, account_id)
         events = decide(stream.state)
         if not events:
             return stream.state, ports.directory.position

@@ -173,6 +173,8 @@ def evolve(state: Account | None, event: AccountEvent, at: datetime) -> Account:
         )
     if state is None:
         raise ValueError(f"{type(event).__name__} before account.registered")
+    if isinstance(event, _FactorEvent):
+        return _with_factors(state, event)
     replace = msgspec.structs.replace
     match event:
         case EmailVerified():
@@ -191,6 +193,30 @@ def evolve(state: Account | None, event: AccountEvent, at: datetime) -> Account:
             return state
         case PasswordSet() | SignedOutEverywhere():
             return replace(state, epoch=state.epoch + 1)
+        case RoleGranted():
+            return replace(state, roles=(*state.roles, event.role), epoch=state.epoch + 1)
+        case RoleWithdrawn():
+            left = tuple(role for role in state.roles if role != event.role)
+            return replace(state, roles=left, epoch=state.epoch + 1)
+        case PlanAssigned() | PlanChangeScheduled() | PlanChangeCancelled():
+            return _on_plan(state, event)
+        case _:
+            return _living(state, event)
+
+
+_FactorEvent = (
+    TotpEnrolled
+    | TotpRemoved
+    | RecoveryCodesIssued
+    | RecoveryCodeUsed
+    | PasskeyAdded
+    | PasskeyRemoved
+)
+
+
+def _with_factors(state: Account, event: _FactorEvent) -> Account:
+    replace = msgspec.structs.replace
+    match event:
         case TotpEnrolled():
             return replace(state, totp=True)
         case TotpRemoved():
@@ -203,15 +229,8 @@ def evolve(state: Account | None, event: AccountEvent, at: datetime) -> Account:
             return replace(state, passkeys=state.passkeys + 1)
         case PasskeyRemoved():
             return replace(state, passkeys=state.passkeys - 1)
-        case RoleGranted():
-            return replace(state, roles=(*state.roles, event.role), epoch=state.epoch + 1)
-        case RoleWithdrawn():
-            left = tuple(role for role in state.roles if role != event.role)
-            return replace(state, roles=left, epoch=state.epoch + 1)
-        case PlanAssigned() | PlanChangeScheduled() | PlanChangeCancelled():
-            return _on_plan(state, event)
         case _:
-            return _living(state, event)
+            assert_never(event)
 
 
 def _on_plan(

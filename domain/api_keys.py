@@ -204,29 +204,7 @@ def labels_of(key: ApiKey) -> Labels:
 def evolve(state: ApiKey | None, event: ApiKeyEvent, at: datetime) -> ApiKey:
     """The key after this event."""
     if isinstance(event, ApiKeyIssued):
-        return ApiKey(
-            id=event.key_id,
-            account_id=event.account_id,
-            name=event.name,
-            digest=event.digest,
-            pepper_id=event.pepper_id,
-            hint=event.hint,
-            kind=event.kind,
-            environment=event.environment,
-            audience=event.audience,
-            permissions=event.permissions,
-            expires_at=_unix(event.expires_at),
-            metadata=event.metadata or None,
-            tags=event.tags,
-            external_id=event.external_id,
-            enabled=event.enabled,
-            generation=event.generation,
-            issued_at=at.timestamp(),
-            roles=event.roles,
-            ip_allow=event.ip_allow,
-            rate_limits=event.rate_limits,
-            algorithm=event.algorithm if isinstance(event, ApiKeyImported) else None,
-        )
+        return _issued(event, at)
     if state is None:
         raise ValueError(f"{type(event).__name__} before api_key.issued")
     replace = msgspec.structs.replace
@@ -262,6 +240,32 @@ def evolve(state: ApiKey | None, event: ApiKeyEvent, at: datetime) -> ApiKey:
             return replace(state, revoked_at=at.timestamp())
         case _:
             assert_never(event)
+
+
+def _issued(event: ApiKeyIssued, at: datetime) -> ApiKey:
+    return ApiKey(
+        id=event.key_id,
+        account_id=event.account_id,
+        name=event.name,
+        digest=event.digest,
+        pepper_id=event.pepper_id,
+        hint=event.hint,
+        kind=event.kind,
+        environment=event.environment,
+        audience=event.audience,
+        permissions=event.permissions,
+        expires_at=_unix(event.expires_at),
+        metadata=event.metadata or None,
+        tags=event.tags,
+        external_id=event.external_id,
+        enabled=event.enabled,
+        generation=event.generation,
+        issued_at=at.timestamp(),
+        roles=event.roles,
+        ip_allow=event.ip_allow,
+        rate_limits=event.rate_limits,
+        algorithm=event.algorithm if isinstance(event, ApiKeyImported) else None,
+    )
 
 
 def _rotated(state: ApiKey, event: ApiKeyRotated) -> ApiKey:

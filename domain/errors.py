@@ -47,6 +47,10 @@ class OnOneself(DomainError):
         self.account_id = account_id
 
 
+class LastAdmin(DomainError):
+    """Nobody would be left who manages staff."""
+
+
 class Taken(DomainError):
     """Somebody else holds this email address, username or key digest."""
 

@@ -13,9 +13,10 @@ import msgspec
 
 from domain import addresses
 from domain.accounts import Account
-from domain.allowances import Kind, Window
+from domain.allowances import Window
 from domain.api_keys import ApiKey
 from domain.calendars import ETERNITY
+from domain.counters import Kind
 from domain.event import Event
 from domain.permission_query import Query
 

@@ -17,11 +17,11 @@ from eventsourcing.persistence import StoredEvent
 from application.ports import CounterLock, Decide, Decided, Locked
 from application.rows import Row
 from domain.allowances import instant
-from domain.errors import AccountNotActive
 from domain.event import Metadata
 from domain.verification import Counter
-from infra.event_mapper import EventMapper, MissingDataKey
+from infra.event_mapper import EventMapper
 from infra.postgres.many_rows import statements
+from infra.recorder import stored_event
 
 T = TypeVar("T")
 
@@ -92,13 +92,7 @@ class Decision(Generic[T]):
         metadata = msgspec.structs.replace(self._metadata, at=now)
         for new in self.decided.events:
             data_key = self._data_keys(new.account_id) if new.account_id else None
-            try:
-                name, state = self._mapper.encode(new, metadata, data_key)
-            except MissingDataKey:
-                if new.account_id is None:
-                    raise
-                raise AccountNotActive(new.account_id, "erased") from None
-            stored_events.append(StoredEvent(new.stream, new.version, name, state))
+            stored_events.append(stored_event(self._mapper, new, metadata, data_key))
         self.stored = stored_events
         for sql, values in statements(self.decided.rows):
             cursor.execute(sql.encode(), values)

@@ -8,90 +8,43 @@ one sentence that names the variable; a secret's value is never part of it.
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 from msgspec import Meta
 
-from domain import claims, purchases
-from domain.errors import InvalidCommand
-from domain.key_format import MAX_PRESENTED_CHARACTERS, looks_forged
+from domain import purchases
 from domain.purchases import Package
 from infra import package_list, secret_rules
 from infra.dotenv import read_dotenv
 from infra.embedded.place import kept_secret
-from infra.mail.place import mail_from, mail_place
 from infra.secret_rules import SettingsError as SettingsError
+from infra.setting_checks import check_together
+from infra.setting_kinds import (
+    DatabaseUrl,
+    Email,
+    Flag,
+    Key,
+    LakeUrl,
+    MailUrl,
+    NatsUrl,
+    Password,
+    Port,
+    Positive,
+    Prefix,
+    PublicUrl,
+    RateLimitStorage,
+    StripeSecret,
+    Text,
+    Throttle,
+    description,
+    is_secret,
+)
 
 PREFIX = "TOLLHOUSE_"
 
 # Fixed names whose features come later: an operator may set them today without being refused.
 LATER = (*("ARCHIVE_URL", "LOG_DIR"),)
-
-Flag = Annotated[bool, Meta(description="true or false")]
-Throttle = Annotated[
-    int, Meta(ge=0, le=1_000_000, description="a number from 0 (no limit) to 1000000")
-]
-Port = Annotated[int, Meta(ge=0, le=65535, description="a port from 0 to 65535 (0: a free one)")]
-Positive = Annotated[int, Meta(ge=1, le=2**31 - 1, description="a whole number above 0")]
-Text = Annotated[str, Meta(min_length=1, description="some text")]
-PublicUrl = Annotated[
-    str, Meta(pattern="^https?://[^/]", description="an address that starts with https://")
-]
-Email = Annotated[str, Meta(pattern="^[^@\\s]+@[^@\\s]+$", description="an email address")]
-Prefix = Annotated[
-    str, Meta(pattern="^[a-z][a-z0-9]{0,11}$", description="1 to 12 of a-z and 0-9, a letter first")
-]
-DatabaseUrl = Annotated[
-    str,
-    Meta(
-        pattern="^postgres(ql)?://",
-        description="an address such as postgresql://user:password@host/database",
-        extra={"secret": True},
-    ),
-]
-NatsUrl = Annotated[
-    str,
-    Meta(
-        pattern="^(nats|tls|wss?)://",
-        description="an address such as nats://host:4222",
-        extra={"secret": True},
-    ),
-]
-LakeUrl = Annotated[
-    str,
-    Meta(
-        pattern="^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?|[^:]+)$",
-        description="a folder, or an address such as s3://bucket/prefix, whose bucket has a name "
-        "of 3 to 63 characters",
-    ),
-]
-MailUrl = Annotated[
-    str,
-    Meta(
-        pattern="^(file:|smtps?://[^/])",
-        description="file:///FOLDER, or an address such as smtp://user:password@host:587",
-        extra={"secret": True},
-    ),
-]
-RateLimitStorage = Annotated[
-    str,
-    Meta(
-        pattern="^(memory$|(redis|rediss|valkey|valkeys)://[^/])",
-        description="memory, or an address such as redis://:password@host:6379/0",
-        extra={"secret": True},
-    ),
-]
-Password = Annotated[str, Meta(description="some text", extra={"secret": True})]
-StripeSecret = Annotated[
-    str,
-    Meta(
-        pattern="^whsec_[A-Za-z0-9+/=_-]{16,}$",
-        description="the signing secret of a webhook endpoint at Stripe, which starts with whsec_",
-        extra={"secret": True},
-    ),
-]
-Key = Annotated[bytes, Meta(extra={"secret": True})]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -198,7 +151,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
         return [
-            (name, "***" if _is_secret(hint) and getattr(self, name) else getattr(self, name))
+            (name, "***" if is_secret(hint) and getattr(self, name) else getattr(self, name))
             for name, hint in _HINTS.items()
         ]
 
@@ -216,7 +169,7 @@ def load(environ: Mapping[str, str], dotenv: Path | None) -> Settings:
     defaults = {"require_verified_email": not easy, "log_format": "console" if easy else "json"}
     settings = Settings(**{**defaults, **given})
     settings = msgspec.structs.replace(settings, data_dir=settings.data_dir.expanduser().absolute())
-    _check_together(settings)
+    check_together(settings)
     return settings
 
 
@@ -233,18 +186,6 @@ def development_secrets(settings: Settings) -> Settings:
         if not getattr(settings, name)
     }
     return msgspec.structs.replace(settings, **kept)
-
-
-def _is_secret(hint: Any) -> bool:
-    if isinstance(hint, Meta):
-        return bool(hint.extra and hint.extra.get("secret"))
-    return any(_is_secret(part) for part in (*get_args(hint), *getattr(hint, "__metadata__", ())))
-
-
-def _description(hint: Any) -> str:
-    parts = (*getattr(hint, "__metadata__", ()), *get_args(hint))
-    found = (p.description if isinstance(p, Meta) else _description(p) for p in parts)
-    return next((text for text in found if text), "")
 
 
 def _lookup(name: str, environ: Mapping[str, str], from_file: Mapping[str, str]) -> str:
@@ -280,65 +221,8 @@ def _parse(name: str, hint: Any, raw: str) -> object:
     try:
         return msgspec.convert(raw, hint, strict=False)
     except msgspec.ValidationError:
-        shown = "and what is set is not" if _is_secret(hint) else f"and {raw!r} is not"
-        raise SettingsError(f"{variable} must be {_description(hint)}, {shown}.") from None
-
-
-def _check_together(settings: Settings) -> None:
-    if settings.failpoint and settings.environment != "test":
-        raise SettingsError(
-            "TOLLHOUSE_FAILPOINT makes the process kill itself:"
-            " it is allowed with TOLLHOUSE_ENVIRONMENT=test only."
-        )
-    if settings.test_payment_secret and not settings.lenient:
-        raise SettingsError(
-            "TOLLHOUSE_TEST_PAYMENT_SECRET lets whoever knows it have credits for nothing:"
-            " it is allowed in development and test only."
-        )
-    if settings.stripe_webhook_secret_previous and not settings.stripe_webhook_secret:
-        raise SettingsError(
-            "TOLLHOUSE_STRIPE_WEBHOOK_SECRET_PREVIOUS is set without"
-            " TOLLHOUSE_STRIPE_WEBHOOK_SECRET."
-        )
-    mail_place(settings.mail_url, settings.data_dir)
-    mail_from(settings.mail_from, settings.public_url)
-    if settings.admin_password and not settings.admin_email:
-        raise SettingsError("TOLLHOUSE_ADMIN_PASSWORD is set without TOLLHOUSE_ADMIN_EMAIL.")
-    if settings.admin_email:
-        try:
-            claims.email(settings.admin_email)
-        except InvalidCommand:
-            raise SettingsError("TOLLHOUSE_ADMIN_EMAIL is not an email address.") from None
-    least = settings.password_min_length
-    if settings.admin_password and not least <= len(settings.admin_password) <= 128:
-        raise SettingsError(f"TOLLHOUSE_ADMIN_PASSWORD must have {least} to 128 characters.")
-    if settings.service_key and not _presentable(settings.service_key):
-        raise SettingsError(
-            "TOLLHOUSE_SERVICE_KEY can't be presented as a key: printable ASCII of at most"
-            f" {MAX_PRESENTED_CHARACTERS} characters, without spaces, not two dots (that is a"
-            " token), and in the shape of a Tollhouse key only with its right checksum."
-        )
-    if settings.master_key and settings.master_key == settings.key_pepper:
-        raise SettingsError(
-            "TOLLHOUSE_KEY_PEPPER is the same as TOLLHOUSE_MASTER_KEY: each must be its own secret."
-            f" Make one with: {secret_rules.MAKE_ONE}"
-        )
-    if not settings.lenient:
-        for name in ("master_key", "key_pepper"):
-            if not getattr(settings, name):
-                raise SettingsError(
-                    f"TOLLHOUSE_{name.upper()} is required when TOLLHOUSE_ENVIRONMENT is"
-                    f" {settings.environment}. Make one with: {secret_rules.MAKE_ONE}"
-                )
-        if settings.service_key and len(settings.service_key) < 32:
-            raise SettingsError("TOLLHOUSE_SERVICE_KEY is shorter than 32 characters: too weak.")
-
-
-def _presentable(key: str) -> bool:
-    """Whether the doors would take this for an API key, and look it up."""
-    plain = key.isascii() and key.isprintable() and " " not in key
-    fits = len(key) <= MAX_PRESENTED_CHARACTERS and key.count(".") != 2
-    return plain and fits and not looks_forged(key)
+        shown = "and what is set is not" if is_secret(hint) else f"and {raw!r} is not"
+        raise SettingsError(f"{variable} must be {description(hint)}, {shown}.") from None
 
 
 def _refuse_unknown(names: set[str]) -> None:

@@ -9,11 +9,8 @@ A million keys fit, packed (projections.packing). Of more, it can hold those use
 here, and `fetch` is asked when `find` has none. Accounts and their rules are always all here.
 """
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from heapq import heapify, heappop, heappush
-from itertools import count
 from typing import Any
 
 import msgspec
@@ -30,6 +27,7 @@ from projections.held_states import HeldKeys, HeldRules, held_accounts
 from projections.packed_states import Page
 from projections.packing import algorithms_of, pack
 from projections.recent_keys import MissingKeys, RecentKeys
+from projections.waiting import Waiting
 
 log = structlog.get_logger()
 
@@ -65,8 +63,7 @@ class KeyDirectory:
         self._reset = GlobalReset(0)
         self._algorithms: frozenset[str] = frozenset()
         self._closed: set[str] = set()
-        self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
-        self._tickets = count()
+        self._waiting = Waiting()
         self._position = 0
         self.confirmed_at = 0.0
         self.changes = 0
@@ -115,10 +112,7 @@ class KeyDirectory:
             self._fold(recorded)
         else:
             self.distrust(recorded)
-        while self._waiters and self._waiters[0][0] <= self._position:
-            _, _, reached = heappop(self._waiters)
-            if not reached.done():
-                reached.set_result(None)
+        self._waiting.reached(self._position)
 
     def distrust(self, unreadable: Unreadable) -> None:
         """Close the stream of an event that can't be read; other nouns' events pass.
@@ -149,19 +143,7 @@ class KeyDirectory:
         """Wait until this position is applied; False if it takes longer."""
         if self._position >= position:
             return True
-        if len(self._waiters) >= MAX_WAITERS:
-            self._waiters = [each for each in self._waiters if not each[2].done()]
-            if len(self._waiters) >= MAX_WAITERS:
-                return False
-            heapify(self._waiters)
-        reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heappush(self._waiters, (position, next(self._tickets), reached))
-        try:
-            async with asyncio.timeout(patience_seconds):
-                await reached
-        except TimeoutError:
-            return False  # what is cancelled leaves the heap when its turn comes, or room is short
-        return True
+        return await self._waiting.until(position, patience_seconds, MAX_WAITERS)
 
     def find(self, digests: Sequence[bytes]) -> ApiKey | None:
         """The key with one of these digests."""

@@ -14,8 +14,9 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 import msgspec
 
 from domain.accounts import Account
-from domain.allowances import Allowance, quota_counter
+from domain.allowances import Allowance
 from domain.api_keys import ApiKey
+from domain.counters import quota_counter
 
 S = TypeVar("S", bound=msgspec.Struct)
 Part = Literal["account", "key"]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -13,13 +13,12 @@ from api.cli import output
 from api.cli.accounts import Name, Reason
 from api.cli.running import Json
 from application import account_import, accounts, closing
+from application.account_import import ImportedAccount
 from application.closing import Receipt
+from application.deciding import Context
 from application.ports import Ports
 from domain.accounts import Account
-from domain.errors import ImportRefused, InvalidCommand
-
-if TYPE_CHECKING:
-    from application.account_import import ImportedAccount
+from domain.errors import ImportFault, ImportRefused, InvalidCommand
 
 SHOWN = 20
 
@@ -67,23 +66,23 @@ def import_(
         nonlocal imported
         with file.open("rb") as lines, _progress(file.stat().st_size) as progress:
             for batch in _batches(lines, refused, progress):
-                numbers = [number for number, _ in batch]
-                items = [item for _, item in batch]
-                try:
-                    done, _ = await account_import.bring_in(
-                        ports, context.obj.context(), items, reason
-                    )
-                    imported += len(done.imported)
-                    faults = done.refused
-                except ImportRefused as none:
-                    faults = list(none.faults)
-                refused.extend(Refused(numbers[f.index], f.param, f.reason) for f in faults)
+                done, faults = await _brought_in(
+                    ports, context.obj.context(), [item for _, item in batch], reason
+                )
+                imported += done
+                refused.extend(Refused(batch[f.index][0], f.param, f.reason) for f in faults)
                 output.say(f"{imported} accounts are imported, {len(refused)} lines are refused")
 
     context.obj.act(use)
     refused.sort(key=lambda each: each.line)
     if report is not None:
         report.write_bytes(b"".join(msgspec.json.encode(each) + b"\n" for each in refused))
+    _tell(imported, refused, json)
+    if refused:
+        raise typer.Exit(1)
+
+
+def _tell(imported: int, refused: list[Refused], json: bool) -> None:
     if json:
         output.show_json({"imported": imported, "refused": refused})
     else:
@@ -92,8 +91,17 @@ def import_(
             output.complain(f"line {each.line}: {each.param}: {each.reason}")
         if len(refused) > SHOWN:
             output.complain(f"and {len(refused) - SHOWN} more; --report FILE has all of them")
-    if refused:
-        raise typer.Exit(1)
+
+
+async def _brought_in(
+    ports: Ports, context: Context, items: list[ImportedAccount], reason: str | None
+) -> tuple[int, list[ImportFault]]:
+    """How many were imported, and what is wrong with the others."""
+    try:
+        done, _ = await account_import.bring_in(ports, context, items, reason)
+    except ImportRefused as none:
+        return 0, list(none.faults)
+    return len(done.imported), done.refused
 
 
 def close(context: typer.Context, account: Name, reason: Reason = None, json: Json = False) -> None:
@@ -149,7 +157,7 @@ def _end(
 
 def _batches(
     lines: Any, refused: list[Refused], progress: Callable[[int], None]
-) -> "Iterator[list[tuple[int, ImportedAccount]]]":
+) -> Iterator[list[tuple[int, ImportedAccount]]]:
     """The lines that can be read, a thousand at a time, with their numbers from 1."""
     # Here, because it brings the web framework along, and `up` stays in memory.
     from api.http.closing_shapes import AccountItem

@@ -1,4 +1,4 @@
-"""Who may call what: each operation says it, and what says nothing is refused.
+"""Who may call what, and by which parameters: each operation says it; what says nothing is refused.
 
 The first line, not the only one: the use cases judge again, knowing what it is about. What is
 said here is in the OpenAPI document (`x-access`), and the access matrix of the tests is made from
@@ -7,6 +7,7 @@ that (SECURITY 20, ASVS 5.0 V8.2).
 
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import parse_qsl
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
@@ -31,8 +32,22 @@ def gate(caller_of: CallerOf) -> Gate:
             raise HttpProblem("FORBIDDEN", "Nobody is declared to be let in here.")
         if operation.who != "public":
             judge(operation, await caller_of(connection))
+        require_known(operation, connection.scope["query_string"])
 
     return permit
+
+
+def require_known(operation: Operation, query: bytes) -> None:
+    """Nothing, or HttpProblem for a parameter of the query that the operation doesn't have: a
+    misspelt filter or `as_of`, ignored, would be the answer to another question."""
+    if not query or operation.open_query:
+        return
+    known = [each.name for each in operation.parameters if each.place == "query"]
+    for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+        if name not in known:
+            detail = f"There is no query parameter `{name[:64]}` here."
+            hint = f"There are {', '.join(known) or 'none'}."
+            raise HttpProblem("INVALID_REQUEST", detail, hint, param=name[:64])
 
 
 def judge(operation: Operation, caller: Principal) -> None:

@@ -1,7 +1,6 @@
 """Accounts, for staff: listed, searched, exported, read, made, changed, closed."""
 
 import re
-from base64 import urlsafe_b64decode
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 
@@ -24,12 +23,10 @@ from api.http.answers import NO_NUL, Answer, answer, shown
 from api.http.closing_shapes import receipt_answer
 from api.http.credits import moment_of
 from api.http.dependencies import Caller, TheCommands, ThePorts
-from api.http.paging import DEFAULT_LIMIT, MAX_LIMIT, Cursor, cursor_after
-from api.http.problems import HttpProblem
+from api.http.paging import DEFAULT_LIMIT, MAX_LIMIT, Cursor, cursor_after, text_before
 from application import account_amending, account_making, account_reading, closing, time_travel
 from application.accounts import Registered
 from application.persons import AccountView
-from application.ports import Ports
 from application.staff_permits import not_on_oneself
 from application.staff_ports import AccountsWanted
 from domain.accounts import Account
@@ -77,9 +74,9 @@ class AccountController(Controller):
             actor,
             search,
             wanted,
-            _place(cursor),
+            text_before(cursor, _is_place),
             limit or DEFAULT_LIMIT,
-            _at_least(ports, request),
+            positions.at_least(ports.store.log_id, request.headers),
         )
         if csv:
             return Response(
@@ -175,20 +172,6 @@ async def _one(page: Sequence[Account]) -> AsyncIterator[Sequence[Account]]:
     yield page
 
 
-def _at_least(ports: Ports, request: AnyRequest) -> int | None:
-    wanted = request.headers.get(positions.MIN_POSITION)
-    return None if wanted is None else positions.position_of(ports.store.log_id, wanted)
-
-
-def _place(cursor: str | None) -> str | None:
-    """Where a page goes on: an id or a username. HttpProblem for what is neither."""
-    if cursor is None:
-        return None
-    try:
-        place = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-    except ValueError:
-        place = ""
-    if _PLACE.fullmatch(place) is None:
-        detail = "A cursor is the `next_cursor` of the page before, unchanged."
-        raise HttpProblem("INVALID_REQUEST", detail, param="cursor")
-    return place
+def _is_place(text: str) -> bool:
+    """Whether a page can go on there: at an id or a username."""
+    return _PLACE.fullmatch(text) is not None

@@ -63,7 +63,6 @@ class AnalyticsController(Controller):
         format: Text = None,
     ) -> Response[bytes]:
         """Counts and costs in sums."""
-        _known_only(request)
         now = ports.clock()
         wanted = UsageWanted(
             group_by=group_by_of(group_by),
@@ -76,17 +75,6 @@ class AnalyticsController(Controller):
         accepted = wanted_format(request.headers.get("accept", ""))
         chosen = accepted if format is None else named_format(format)
         return await _answered(request, _there(analytics).usage(wanted, chosen), chosen)
-
-
-def _known_only(request: AnyRequest) -> None:
-    """HttpProblem for a parameter that isn't known: a misspelt `account_id`, ignored, would have
-    staff take everybody's sums for those of one."""
-    known = [parameter.name for parameter in USAGE.parameters]
-    for name in request.query_params:
-        if name not in known:
-            detail = f"There is no query parameter `{name[:64]}` here."
-            hint = f"There are {', '.join(known)}."
-            raise HttpProblem("INVALID_REQUEST", detail, hint, param=name[:64])
 
 
 def _there(analytics: Analytics | None) -> Analytics:

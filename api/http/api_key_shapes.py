@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from api.http.answers import NO_NUL, in_utc, instant
+from api.http.plan_shapes import Reason
 from api.http.quota_answers import AllowanceAnswer
 from api.http.quota_shapes import QuotaBody, QuotaRule, RateLimitBody, quota_rule
 from application.ports import KeyUses, Ports
@@ -86,6 +87,7 @@ class IssueRequest(NewKeyBody, frozen=True, kw_only=True, forbid_unknown_fields=
     prefix: Annotated[
         str | None, msgspec.Meta(description="What the key begins with: 1 to 12 of a-z 0-9.")
     ] = None
+    reason: Reason | None = None
 
 
 class AmendRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -102,6 +104,7 @@ class AmendRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     external_id: Text | UnsetType | None = UNSET
     quota: QuotaBody | UnsetType | None = UNSET
     enabled: bool | UnsetType = UNSET
+    reason: Reason | None = None
 
     def command(self) -> AmendApiKey:
         """The command for all but the quota."""
@@ -133,7 +136,7 @@ class AmendRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class RevokeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Why, for the history."""
 
-    reason: Annotated[str, msgspec.Meta(max_length=500)] | None = None
+    reason: Reason | None = None
 
 
 class RateLimitRule(msgspec.Struct, frozen=True):

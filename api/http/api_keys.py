@@ -57,6 +57,7 @@ class ApiKeyController(Controller):
             actor,
             lambda context: api_keys.issue(ports, context, command, quota, data.prefix),
             show,
+            reason=data.reason,
         )
 
     @get("/v1/keys", opt={"operation": LIST})
@@ -126,7 +127,10 @@ class ApiKeyController(Controller):
             return answer(200, ApiKeyAnswer(**key_fields(key, now, uses.get(key_id))))
 
         return await commands.answer(
-            actor, lambda context: api_keys.amend(ports, context, key_id, command, quota), show
+            actor,
+            lambda context: api_keys.amend(ports, context, key_id, command, quota),
+            show,
+            reason=data.reason,
         )
 
     @post("/v1/keys/{key_id:str}/revoke", opt={"operation": REVOKE})

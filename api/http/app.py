@@ -92,21 +92,8 @@ def create_app(
     `limits` hold per address; without them nobody is limited. `ip_allow` are the networks that
     may call at all, `cors_origins` the pages that browsers let call.
     """
-    log_id = ports.store.log_id
     throttle = Throttle(limits) if limits is not None else None
-
-    async def see_position(request: Request[Any, Any, State]) -> None:
-        wanted = request.headers.get(MIN_POSITION)
-        if wanted is not None:
-            await await_position(ports.directory, log_id, wanted)
-
-    versioned = Router(
-        "/",
-        route_handlers=CONTROLLERS,
-        before_request=see_position,
-        guards=[gate(callers(ports, verifier))],
-        dependencies=dependencies(ports, verifier, analytics),
-    )
+    versioned = _versioned(ports, verifier, analytics)
     app = Litestar(
         [versioned, *health_routes(health, version, environment), *ERROR_ROUTES],
         dto=StrictBody,
@@ -117,7 +104,7 @@ def create_app(
     )
     for route in reference_routes(document(app, version), asyncapi.document(version)):
         app.register(route)
-    lane = VerifyLane(verifier, ports.directory, log_id)
+    lane = VerifyLane(verifier, ports.directory, ports.store.log_id)
     return Door(
         app,
         lane=lane,
@@ -127,4 +114,21 @@ def create_app(
         throttle=throttle,
         ip_allow=ip_allow,
         cors=Cors(cors_origins) if cors_origins else None,
+    )
+
+
+def _versioned(ports: Ports, verifier: Verifier, analytics: Analytics | None) -> Router:
+    """Everything under /v1: who calls is known there, and the position that they want is seen."""
+
+    async def see_position(request: Request[Any, Any, State]) -> None:
+        wanted = request.headers.get(MIN_POSITION)
+        if wanted is not None:
+            await await_position(ports.directory, ports.store.log_id, wanted)
+
+    return Router(
+        "/",
+        route_handlers=CONTROLLERS,
+        before_request=see_position,
+        guards=[gate(callers(ports, verifier))],
+        dependencies=dependencies(ports, verifier, analytics),
     )

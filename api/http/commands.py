@@ -25,19 +25,31 @@ class Commands:
         self._log_id = ports.store.log_id
         self._commands = commands.Commands(ports, in_flight, _Asked(request))
 
-    async def answer(self, principal: Principal, carry: Carry[T], show: Show[T]) -> Response[bytes]:
-        """Carry it out and answer; whoever asks twice does it twice."""
-        return self._response(await self._commands.carry_out(principal, carry, show))
+    async def answer(
+        self, principal: Principal, carry: Carry[T], show: Show[T], *, reason: str | None = None
+    ) -> Response[bytes]:
+        """Carry it out and answer; whoever asks twice does it twice. `reason` is why, where the
+        use case isn't told itself."""
+        done = await self._commands.carry_out(principal, carry, show, reason=reason)
+        return self._response(done)
 
     async def answer_once(
-        self, principal: Principal, carry: Carry[T], show: Show[T], *, whose: str = ""
+        self,
+        principal: Principal,
+        carry: Carry[T],
+        show: Show[T],
+        *,
+        whose: str = "",
+        reason: str | None = None,
     ) -> Response[bytes]:
         """The same; but with an Idempotency-Key that was answered before, that answer again.
 
         `whose` tells those apart who share a principal, as all of the public do. Raises
         IdempotencyInFlight, IdempotencyKeyReused.
         """
-        done = await self._commands.carry_out_once(principal, carry, show, whose=whose)
+        done = await self._commands.carry_out_once(
+            principal, carry, show, whose=whose, reason=reason
+        )
         return self._response(done)
 
     def _response(self, done: Done) -> Response[bytes]:

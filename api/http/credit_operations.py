@@ -11,6 +11,7 @@ from api.http.credit_shapes import (
     GrantRequest,
     HoldAnswer,
     HoldRequest,
+    ReleaseRequest,
     SpendAnswer,
     SpendRequest,
 )
@@ -271,6 +272,9 @@ RELEASE = Operation(
     permission="credits.spend",
     answer=HoldAnswer,
     example={**_HOLD_EXAMPLE, "status": "released", "available": "100.00"},
+    body=ReleaseRequest,
+    body_example={"reason": "the order was cancelled"},
+    body_optional=True,
     parameters=(_HOLD_ID,),
     commands=True,
     once=True,

@@ -48,22 +48,31 @@ class CheckRequest(PriceBody, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class SpendRequest(PriceBody, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whose credits to spend, and how many."""
+    """Whose credits to spend, how many, and why."""
 
     account_id: AccountId
+    reason: Reason | None = None
 
 
 class HoldRequest(PriceBody, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whose credits to set aside, how many, and for how many seconds."""
+    """Whose credits to set aside, how many, for how many seconds, and why."""
 
     account_id: AccountId
     expires_in: Annotated[int, Meta(ge=1, le=MAX_HOLD_SECONDS)] = DEFAULT_HOLD_SECONDS
+    reason: Reason | None = None
 
 
 class CaptureRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How much of what is held to spend; left out: all of it."""
+    """How much of what is held to spend (left out: all of it), and why."""
 
     amount: Amount | None = None
+    reason: Reason | None = None
+
+
+class ReleaseRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Why it is let go."""
+
+    reason: Reason | None = None
 
 
 class GrantRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

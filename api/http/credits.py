@@ -1,6 +1,5 @@
 """Credits: what an account has, what happened to it; grants, holds and spending by others."""
 
-from base64 import urlsafe_b64decode
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -28,6 +27,7 @@ from api.http.credit_shapes import (
     CreditHistoryPage,
     GrantRequest,
     HoldRequest,
+    ReleaseRequest,
     SpendRequest,
     check_answer,
     costs_answer,
@@ -38,7 +38,7 @@ from api.http.credit_shapes import (
     spend_answer,
 )
 from api.http.dependencies import Caller, TheCommands, ThePorts
-from api.http.paging import DEFAULT_LIMIT, Cursor, Limit, cursor_after
+from api.http.paging import DEFAULT_LIMIT, Cursor, Limit, cursor_after, number_before
 from api.http.problems import HttpProblem
 from api.http.strict_json import decode
 from application import credit_balances, credits
@@ -84,14 +84,13 @@ class CreditController(Controller):
         """A page of entries."""
         wanted = _seen(actor, account_id)
         then = None if as_of is None else moment_of(ports, as_of)
-        seen = request.headers.get(positions.MIN_POSITION)
         entries = await credit_balances.history(
             ports,
             wanted,
-            _entry_before(cursor),
+            number_before(cursor),
             limit + 1,
             as_of=then,
-            at_least=None if seen is None else positions.position_of(ports.store.log_id, seen),
+            at_least=positions.at_least(ports.store.log_id, request.headers),
         )
         page = entries[:limit]
         following = cursor_after(str(page[-1].entry_no)) if len(entries) > limit else None
@@ -137,6 +136,7 @@ class CreditController(Controller):
             actor,
             lambda context: credits.spend(ports, context, account_id, price),
             lambda spent: answer(200, spend_answer(spent)),
+            reason=data.reason,
         )
 
     @post("/v1/credits/holds", opt={"operation": HOLD})
@@ -150,6 +150,7 @@ class CreditController(Controller):
             actor,
             lambda context: credits.hold(ports, context, account_id, price, data.expires_in),
             lambda held: answer(201, hold_answer(held)),
+            reason=data.reason,
         )
 
     @post("/v1/credits/holds/{hold_id:str}/capture", opt={"operation": CAPTURE}, status_code=200)
@@ -170,17 +171,26 @@ class CreditController(Controller):
             actor,
             lambda context: credits.capture(ports, context, hold_id, amount),
             lambda held: answer(200, hold_answer(held)),
+            reason=data.reason,
         )
 
     @post("/v1/credits/holds/{hold_id:str}/release", opt={"operation": RELEASE}, status_code=200)
     async def release_hold(
-        self, hold_id: FromPath[str], actor: Caller, ports: ThePorts, commands: TheCommands
+        self,
+        hold_id: FromPath[str],
+        request: Request[Any, Any, State],
+        actor: Caller,
+        ports: ThePorts,
+        commands: TheCommands,
     ) -> Response[bytes]:
         """All of it."""
+        body = await request.body()
+        reason = decode(body, ReleaseRequest).reason if body else None
         return await commands.answer_once(
             actor,
             lambda context: credits.release(ports, context, hold_id),
             lambda held: answer(200, hold_answer(held)),
+            reason=reason,
         )
 
 
@@ -218,16 +228,3 @@ def _known(account_id: str) -> str:
     if not is_id("acct", account_id):
         raise NotFound("account", account_id)
     return account_id
-
-
-def _entry_before(cursor: str | None) -> int | None:
-    if cursor is None:
-        return None
-    try:
-        number = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-    except ValueError:
-        number = ""
-    if not number.isdigit() or len(number) > 18:
-        detail = "A cursor is the `next_cursor` of the page before, unchanged."
-        raise HttpProblem("INVALID_REQUEST", detail, param="cursor")
-    return int(number)

@@ -1,5 +1,6 @@
 """What staff does to an account: suspend it, sign it out, start a reset, act as its owner."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from litestar import Controller, Request, Response, post
@@ -15,6 +16,7 @@ from api.http.account_shapes import (
 from api.http.answers import NO_CONTENT, Answer, answer
 from api.http.api_key_shapes import key_fields, own_quota, uses_of
 from api.http.api_keys import known_form
+from api.http.commands import Commands
 from api.http.dependencies import Caller, TheCommands, ThePorts
 from api.http.duty_operations import (
     END_SESSIONS,
@@ -26,9 +28,10 @@ from api.http.duty_operations import (
 )
 from api.http.key_lineage_shapes import RotatedAnswer
 from application import account_admin, account_reading, impersonation
-from application.deciding import Context
+from application.deciding import Context, Principal
 from application.key_rotation import RotatedApiKey
 from application.persons import AccountView
+from application.ports import Ports
 from application.sessions import SignedIn
 
 
@@ -45,13 +48,8 @@ class DutyController(Controller):
         commands: TheCommands,
     ) -> Response[bytes]:
         """Stop it for now."""
-        known = await account_reading.known(ports, actor, account_id)
-
-        async def carry(context: Context) -> tuple[AccountView, int]:
-            position = await account_admin.suspend(ports, context, known, data.reason)
-            return await account_reading.view(ports, actor, known), position
-
-        return await commands.answer(actor, carry, _account)
+        duty = account_admin.suspend
+        return await _seen(duty, ports, commands, actor, account_id, data.reason)
 
     @post("/v1/accounts/{account_id:str}/reinstate", status_code=200, opt={"operation": REINSTATE})
     async def reinstate(
@@ -63,13 +61,8 @@ class DutyController(Controller):
         commands: TheCommands,
     ) -> Response[bytes]:
         """Let it work again."""
-        known = await account_reading.known(ports, actor, account_id)
-
-        async def carry(context: Context) -> tuple[AccountView, int]:
-            position = await account_admin.reinstate(ports, context, known, data.reason)
-            return await account_reading.view(ports, actor, known), position
-
-        return await commands.answer(actor, carry, _account)
+        duty = account_admin.reinstate
+        return await _seen(duty, ports, commands, actor, account_id, data.reason)
 
     @post(
         "/v1/accounts/{account_id:str}/sessions/end",
@@ -85,12 +78,8 @@ class DutyController(Controller):
         commands: TheCommands,
     ) -> Response[bytes]:
         """Sign it out everywhere."""
-        known = await account_reading.known(ports, actor, account_id)
-
-        async def carry(context: Context) -> tuple[None, int]:
-            return None, await account_admin.end_sessions(ports, context, known, data.reason)
-
-        return await commands.answer(actor, carry, lambda _: NO_CONTENT)
+        duty = account_admin.end_sessions
+        return await _silent(duty, ports, commands, actor, account_id, data.reason)
 
     @post("/v1/accounts/{account_id:str}/password/reset", status_code=200, opt={"operation": RESET})
     async def start_reset(
@@ -102,12 +91,8 @@ class DutyController(Controller):
         commands: TheCommands,
     ) -> Response[bytes]:
         """Have the owner set another password."""
-        known = await account_reading.known(ports, actor, account_id)
-
-        async def carry(context: Context) -> tuple[None, int]:
-            return None, await account_admin.start_reset(ports, context, known, data.reason)
-
-        return await commands.answer(actor, carry, lambda _: NO_CONTENT)
+        duty = account_admin.start_reset
+        return await _silent(duty, ports, commands, actor, account_id, data.reason)
 
     @post(
         "/v1/accounts/{account_id:str}/keys/{key_id:str}/rotate",
@@ -167,8 +152,33 @@ class DutyController(Controller):
         )
 
 
-def _account(view: AccountView) -> Answer:
-    return answer(200, account_answer(view))
+Duty = Callable[[Ports, Context, str, str], Awaitable[int]]
+"""What is done to the account of this id, for this reason; answers the position."""
+
+
+async def _seen(
+    duty: Duty, ports: Ports, commands: Commands, actor: Principal, account_id: str, reason: str
+) -> Response[bytes]:
+    """Do it; the answer is the account as it is then."""
+    known = await account_reading.known(ports, actor, account_id)
+
+    async def carry(context: Context) -> tuple[AccountView, int]:
+        position = await duty(ports, context, known, reason)
+        return await account_reading.view(ports, actor, known), position
+
+    return await commands.answer(actor, carry, lambda view: answer(200, account_answer(view)))
+
+
+async def _silent(
+    duty: Duty, ports: Ports, commands: Commands, actor: Principal, account_id: str, reason: str
+) -> Response[bytes]:
+    """Do it; the answer is empty."""
+    known = await account_reading.known(ports, actor, account_id)
+
+    async def carry(context: Context) -> tuple[None, int]:
+        return None, await duty(ports, context, known, reason)
+
+    return await commands.answer(actor, carry, lambda _: NO_CONTENT)
 
 
 def _acting(signed_in: SignedIn) -> Answer:

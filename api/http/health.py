@@ -149,6 +149,7 @@ LIVE = Operation(
     who="public",
     answer=Live,
     unlimited=True,
+    open_query=True,
     example={"status": "ok"},
 )
 READY = Operation(
@@ -159,6 +160,7 @@ READY = Operation(
     who="public",
     answer=Ready,
     unlimited=True,
+    open_query=True,
     also_503=True,
     example={"status": "ok", "checks": _CHECKS},
 )
@@ -170,6 +172,7 @@ HEALTH = Operation(
     who="public",
     answer=Health,
     unlimited=True,
+    open_query=True,
     also_503=True,
     example={
         "status": "ok",

@@ -1,6 +1,5 @@
 """Histories of keys and accounts, the log itself, and why a verification was answered so."""
 
-from base64 import urlsafe_b64decode
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -14,7 +13,7 @@ from api.http.answers import NO_NUL, in_utc, shown
 from api.http.dependencies import Caller, ThePorts
 from api.http.history_operations import ACCOUNT_HISTORY, EVENT, EVENTS, EXPLAIN, KEY_HISTORY
 from api.http.history_shapes import event_item, event_page, explanation_answer, history_page
-from api.http.paging import DEFAULT_LIMIT, Cursor, Limit
+from api.http.paging import DEFAULT_LIMIT, Cursor, Limit, number_before
 from api.http.problems import HttpProblem
 from application import account_reading, events, explaining, history
 from application.errors import ForeignLog
@@ -46,8 +45,9 @@ class HistoryController(Controller):
         """A page of a key's."""
         if not is_id("key", key_id):
             raise NotFound("key", key_id)
-        before, at_least = _place(cursor), _at_least(ports, request)
-        found = await history.of_key(ports, actor, key_id, before, limit + 1, at_least)
+        before = number_before(cursor)
+        seen = positions.at_least(ports.store.log_id, request.headers)
+        found = await history.of_key(ports, actor, key_id, before, limit + 1, seen)
         return shown(history_page(ports, found, limit))
 
     @get("/v1/accounts/{account_id:str}/history", opt={"operation": ACCOUNT_HISTORY})
@@ -62,8 +62,9 @@ class HistoryController(Controller):
     ) -> Response[bytes]:
         """A page of an account's."""
         known = await account_reading.named(ports, actor, account_id)
-        before, at_least = _place(cursor), _at_least(ports, request)
-        found = await history.of_account(ports, actor, known, before, limit + 1, at_least)
+        before = number_before(cursor)
+        seen = positions.at_least(ports.store.log_id, request.headers)
+        found = await history.of_account(ports, actor, known, before, limit + 1, seen)
         return shown(history_page(ports, found, limit))
 
     @get("/v1/events", opt={"operation": EVENTS})
@@ -84,7 +85,7 @@ class HistoryController(Controller):
     ) -> Response[bytes]:
         """A page of the log."""
         events.require(caller)
-        newest, place = order == "newest", _place(cursor)
+        newest, place = order == "newest", number_before(cursor)
         begin = 0 if after is None else _position(ports, after, "after")
         wanted = EventFilter(
             after=begin if newest or place is None else max(begin, place),
@@ -96,7 +97,8 @@ class HistoryController(Controller):
             until=_instant(until, "until"),
             newest_first=newest,
         )
-        found = await events.page(ports, caller, wanted, limit + 1, _at_least(ports, request))
+        seen = positions.at_least(ports.store.log_id, request.headers)
+        found = await events.page(ports, caller, wanted, limit + 1, seen)
         return shown(event_page(ports, found, limit))
 
     @get("/v1/events/{position:str}", opt={"operation": EVENT})
@@ -115,25 +117,6 @@ class HistoryController(Controller):
         """Why it was answered so."""
         found = await explaining.explain(ports, actor, verification_id)
         return shown(explanation_answer(ports, found))
-
-
-def _at_least(ports: Ports, request: Request[Any, Any, State]) -> int | None:
-    wanted = request.headers.get(positions.MIN_POSITION)
-    return None if wanted is None else positions.position_of(ports.store.log_id, wanted)
-
-
-def _place(cursor: str | None) -> int | None:
-    """The position that a cursor continues at; HttpProblem if it is not one of ours."""
-    if cursor is None:
-        return None
-    try:
-        number = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-    except ValueError:
-        number = ""
-    if not number.isdigit() or len(number) > 18:
-        detail = "A cursor is the `next_cursor` of the page before, unchanged."
-        raise HttpProblem("INVALID_REQUEST", detail, param="cursor")
-    return int(number)
 
 
 def _position(ports: Ports, text: str, param: str) -> int:

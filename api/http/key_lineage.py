@@ -40,7 +40,7 @@ class KeyLineageController(Controller):
     ) -> Response[bytes]:
         """Give the key another secret."""
         body = await request.body()
-        overlap = (decode(body, RotateRequest) if body else RotateRequest()).overlap_seconds
+        asked = decode(body, RotateRequest) if body else RotateRequest()
         uses = await uses_of(ports, [known_form(key_id)])
 
         def show(rotated: RotatedApiKey) -> Answer:
@@ -48,7 +48,10 @@ class KeyLineageController(Controller):
             return answer(200, RotatedAnswer(key=rotated.secret, **fields))
 
         return await commands.answer_once(
-            actor, lambda context: key_rotation.rotate(ports, context, key_id, overlap), show
+            actor,
+            lambda context: key_rotation.rotate(ports, context, key_id, asked.overlap_seconds),
+            show,
+            reason=asked.reason,
         )
 
     @post("/v1/keys/import", opt={"operation": IMPORT})
@@ -61,6 +64,7 @@ class KeyLineageController(Controller):
             actor,
             lambda context: key_import.bring_in(ports, context, items),
             lambda keys: answer(201, import_answer(keys)),
+            reason=data.reason,
         )
 
     @post("/v1/keys/{key_id:str}/leak-response", opt={"operation": LEAK_RESPONSE}, status_code=200)
@@ -75,11 +79,12 @@ class KeyLineageController(Controller):
     ) -> Response[bytes]:
         """End the key, and tell how it was used."""
         body = await request.body()
-        since = decode(body, LeakRequest).since if body else None
-        since = None if since is None else in_utc(since, "since")
+        asked = decode(body, LeakRequest) if body else LeakRequest()
+        since = None if asked.since is None else in_utc(asked.since, "since")
         known_form(key_id)
         return await commands.answer(
             actor,
             lambda context: leaks.leak_response(ports, analytics, context, key_id, since),
             lambda report: answer(200, leak_answer(report)),
+            reason=asked.reason,
         )

@@ -7,6 +7,7 @@ import msgspec
 
 from api.http.answers import instant
 from api.http.api_key_shapes import ApiKeyAnswer, NewKeyBody, Text, Uses
+from api.http.plan_shapes import Reason
 from application.key_import import MAX_ITEMS, UNSHOWN, ImportedKey
 from application.leaks import LeakReport
 from application.ports import Trace
@@ -15,9 +16,10 @@ from domain.api_keys import Algorithm, ApiKey
 
 
 class RotateRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """For how long the present secret goes on working beside the new one."""
+    """For how long the present secret goes on working beside the new one; and why."""
 
     overlap_seconds: Annotated[int, msgspec.Meta(ge=0, le=MAX_OVERLAP_SECONDS)] = 0
+    reason: Reason | None = None
 
 
 class RotatedAnswer(ApiKeyAnswer, frozen=True, kw_only=True):
@@ -58,9 +60,10 @@ class ImportItem(NewKeyBody, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class ImportRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Up to 1,000 keys; all of them are imported, or none."""
+    """Up to 1,000 keys; all of them are imported, or none. And why."""
 
     items: Annotated[tuple[ImportItem, ...], msgspec.Meta(min_length=1, max_length=MAX_ITEMS)]
+    reason: Reason | None = None
 
 
 class ImportedAnswer(msgspec.Struct, frozen=True):
@@ -86,9 +89,10 @@ def import_answer(keys: list[ApiKey]) -> ImportAnswer:
 
 
 class LeakRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Since when uses are wanted; left out, since the key was issued."""
+    """Since when uses are wanted (left out, since the key was issued); and why."""
 
     since: datetime | None = None
+    reason: Reason | None = None
 
 
 class DayOfUse(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from litestar.params import JSONBody
 
 from api.http.answers import Answer, shown
 from api.http.dependencies import Caller, TheCommands, ThePorts
+from api.http.oauth_errors import OAUTH_EXCEPTION_HANDLERS
 from api.http.session_operations import INTROSPECT, REVOKE
 from api.http.session_shapes import Actor, IntrospectionAnswer, TokenRequest
 from application import introspection
@@ -18,6 +19,8 @@ _DONE = Answer(200)
 
 class OAuthController(Controller):
     """For service keys with the permission. Bodies are forms, as the RFCs have it, or JSON."""
+
+    exception_handlers = OAUTH_EXCEPTION_HANDLERS
 
     @post("/oauth/introspect", status_code=200, opt={"operation": INTROSPECT})
     async def introspect(

@@ -70,6 +70,7 @@ def document(app: Litestar, version: str) -> bytes:
     found = [*_operations(app), ("post", verify_lane.PATH, VERIFY)]
     shapes = {each for _, _, operation in found for each in (operation.answer, operation.body)}
     shapes |= {also.answer for _, _, operation in found for also in operation.also}
+    shapes |= {operation.body_ending for _, _, operation in found}
     refs, schemas = _schemas(each for each in shapes if each is not None)
     paths: dict[str, dict[str, Any]] = {}
     for method, path, operation in sorted(found, key=lambda each: each[1]):
@@ -136,8 +137,8 @@ def _operation(operation: Operation, refs: dict[type, Any]) -> dict[str, Any]:
         described["responses"][str(also.status)] = _success(shown, refs)
     if operation.body is not None:
         schema = refs[operation.body]
-        if operation.body_null:
-            schema = {"anyOf": [schema, {"type": "null"}]}
+        if operation.body_ending is not None:
+            schema = {"anyOf": [schema, refs[operation.body_ending], {"type": "null"}]}
         media: dict[str, Any] = {"schema": schema, "example": operation.body_example}
         content = {"application/json": media}
         if operation.form:
@@ -153,6 +154,7 @@ def _access(operation: Operation) -> dict[str, Any]:
         "right": operation.right,
         "permission": operation.permission,
         "own_hand": operation.own_hand or None,
+        "reason": operation.reason,
     }
     return {name: value for name, value in declared.items() if value is not None}
 

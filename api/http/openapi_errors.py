@@ -5,8 +5,10 @@ from typing import Any
 
 import msgspec
 
+from api.http.answers import JSON
 from api.http.code import Code
 from api.http.codes import CODES
+from api.http.oauth_errors import as_oauth
 from api.http.operation import Operation
 from api.http.problems import MEDIA_TYPE, Problem
 
@@ -72,6 +74,7 @@ def codes_of(operation: Operation) -> list[Code]:
     for holds, implied in (
         (operation.body is not None, _BODY),
         (bool(operation.parameters), ("INVALID_REQUEST",)),
+        (not operation.open_query, ("INVALID_REQUEST",)),
         (operation.who != "public", _CALLER),
         (operation.own_hand, ("NOT_WHILE_IMPERSONATING",)),
         (operation.reads, _READ),
@@ -94,17 +97,18 @@ def error_responses(operation: Operation, problem_schema: dict[str, Any]) -> dic
             "description": ", ".join(f"`{code.code}`" for code in codes),
             **({"headers": _THROTTLED_HEADERS} if status == 429 else {}),
             "content": {
-                MEDIA_TYPE: {
+                media_type: {
                     "schema": problem_schema,
-                    "examples": {code.code: _example(code) for code in codes},
+                    "examples": {code.code: _example(code, operation.oauth) for code in codes},
                 }
+                for media_type in ((MEDIA_TYPE, JSON) if operation.oauth else (MEDIA_TYPE,))
             },
         }
         for status, codes in by_status.items()
     }
 
 
-def _example(code: Code) -> dict[str, Any]:
+def _example(code: Code, oauth: bool) -> dict[str, Any]:
     problem = Problem(
         type=f"/errors/{code.slug}",
         title=code.title,
@@ -114,4 +118,5 @@ def _example(code: Code) -> dict[str, Any]:
         param=code.param,
         request_id="req_5f0c7d2a91b84e6633aa18f2",
     )
-    return {"summary": code.title, "value": msgspec.to_builtins(problem)}
+    shown = as_oauth(problem) if oauth else problem
+    return {"summary": code.title, "value": msgspec.to_builtins(shown)}

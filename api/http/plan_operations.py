@@ -4,6 +4,7 @@ from api.http.operation import Operation, Parameter
 from api.http.plan_comparison import Comparison
 from api.http.plan_shapes import (
     AssignRequest,
+    CancelRequest,
     ChangeRequest,
     CurrentPlan,
     FeatureAnswer,
@@ -236,11 +237,14 @@ CANCEL = Operation(
     summary="Stay on the plan",
     description=(
         "Takes back what was scheduled for the renewal; where nothing was, nothing changes. For "
-        "the account's owner and staff."
+        "the account's owner, and for staff, who say why."
     ),
     who="user",
     right="plan.assign",
     status=204,
+    body=CancelRequest,
+    body_example={"reason": "stays after all"},
+    body_optional=True,
     parameters=(ACCOUNT_ID,),
     commands=True,
     errors=("NOT_FOUND",),

@@ -19,7 +19,12 @@ Credits = Annotated[
     msgspec.Meta(description="A decimal with at most two places, in quotes.", examples=["2.50"]),
 ]
 Reason = Annotated[
-    str, msgspec.Meta(pattern=NO_NUL, max_length=500, description="Why, for the history.")
+    str,
+    msgspec.Meta(
+        pattern=NO_NUL,
+        max_length=500,
+        description="Why, for the account's history. Staff have to say it, of what isn't theirs.",
+    ),
 ]
 
 
@@ -113,6 +118,12 @@ class UpgradeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 class AssignRequest(UpgradeRequest, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which plan, when, and why."""
+
+    reason: Reason | None = None
+
+
+class CancelRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Why."""
 
     reason: Reason | None = None
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from litestar import Controller, Response, delete, get, patch, post, put
+from litestar import Controller, Request, Response, delete, get, patch, post, put
+from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody
 
 from api.http.answers import NO_CONTENT, answer, shown
@@ -23,6 +24,7 @@ from api.http.plan_operations import (
 )
 from api.http.plan_shapes import (
     AssignRequest,
+    CancelRequest,
     ChangeRequest,
     CurrentPlan,
     FeatureAnswer,
@@ -33,6 +35,7 @@ from api.http.plan_shapes import (
     on_plan_answer,
     plan_answer,
 )
+from api.http.strict_json import decode
 from application import account_reading, plans
 from application.deciding import Context
 from application.ports import Ports
@@ -151,13 +154,20 @@ class PlanController(Controller):
     # 200 is for the framework, which wants no Response from a 204; the answer says 204.
     @delete("/v1/accounts/{account_id:str}/plan/next", status_code=200, opt={"operation": CANCEL})
     async def cancel(
-        self, account_id: FromPath[str], user: Caller, ports: ThePorts, commands: TheCommands
+        self,
+        account_id: FromPath[str],
+        request: Request[Any, Any, State],
+        user: Caller,
+        ports: ThePorts,
+        commands: TheCommands,
     ) -> Response[bytes]:
         """Take back what was scheduled."""
         known = await account_reading.named(ports, user, account_id)
+        body = await request.body()
+        reason = decode(body, CancelRequest).reason if body else None
 
         async def carry(context: Context) -> tuple[None, int]:
-            return None, await plans.cancel_change(ports, context, known)
+            return None, await plans.cancel_change(ports, context, known, reason)
 
         return await commands.answer(user, carry, lambda _: NO_CONTENT)
 

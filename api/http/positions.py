@@ -1,5 +1,7 @@
 """Position tokens, `<log id>:<n>`: what an answer made, and what a reader must see."""
 
+from collections.abc import Mapping
+
 from api.http.problems import HttpProblem
 from application.errors import ForeignLog, PositionNotReached
 from application.ports import Directory
@@ -36,3 +38,10 @@ async def await_position(directory: Directory, log_id: str, wanted: str) -> None
     position = position_of(log_id, wanted)
     if not await directory.catch_up(position, PATIENCE_SECONDS):
         raise PositionNotReached(position, directory.position)
+
+
+def at_least(log_id: str, headers: Mapping[str, str]) -> int | None:
+    """The position that a request wants to see; None where any will do. Raises as
+    `position_of`."""
+    wanted = headers.get(MIN_POSITION)
+    return None if wanted is None else position_of(log_id, wanted)

@@ -7,9 +7,12 @@ from collections.abc import Mapping
 
 import msgspec
 
+from api.http.codes import CODES
+
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A problem document as it is sent; absent members are left out."""
+    """A problem document as it is sent; absent members are left out. The last two are for OAuth
+    clients (`api.http.oauth_errors`)."""
 
     type: str
     title: str
@@ -20,6 +23,8 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     param: str | None = None
     factors: tuple[str, ...] | None = None
     request_id: str
+    error: str | None = None
+    error_description: str | None = None
 
 
 class HttpProblem(Exception):
@@ -45,3 +50,15 @@ class HttpProblem(Exception):
         self.param = param
         self.headers = dict(headers or {})
         self.factors = factors
+
+
+def typical(
+    code: str, param: str | None = None, headers: Mapping[str, str] | None = None
+) -> HttpProblem:
+    """The refusal in the words that the catalogue has for it."""
+    return HttpProblem(code, CODES[code].example, param=param, headers=headers)
+
+
+def unexpected() -> HttpProblem:
+    """A fault of our own. It says nothing of what happened."""
+    return typical("INTERNAL_ERROR")

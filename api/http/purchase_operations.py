@@ -126,6 +126,7 @@ WEBHOOK = Operation(
         "Every payment counts once, however often and in whatever order notices come."
     ),
     who="public",
+    open_query=True,
     answer=NoticeAnswer,
     example={"outcome": "counted"},
     body=NoticeRequest,

@@ -7,9 +7,10 @@ import msgspec
 
 from api.http.answers import instant
 from application.quota_pages import Standing
-from domain.allowances import Kind, Scope
+from domain.allowances import Scope
 from domain.api_keys import Environment
 from domain.calendars import Period, RatePeriod
+from domain.counters import Kind
 
 
 class AllowanceAnswer(msgspec.Struct, frozen=True, kw_only=True):

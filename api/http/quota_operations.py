@@ -27,8 +27,15 @@ _BODY = {name: value for name, value in _RULE.items() if name != "scope"}
 
 
 class QuotaRequest(QuotaBody, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A quota, and why. In its place, null ends the one that was set."""
+    """A quota, and why."""
 
+    reason: Reason | None = None
+
+
+class EndQuotaRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The quota that was set ends; and why."""
+
+    limit: None
     reason: Reason | None = None
 
 
@@ -97,15 +104,16 @@ SET_ACCOUNT = Operation(
     tag=_TAG,
     summary="Set an account's quota",
     description=(
-        "In the place of the one that its plan gives, until the account gets another plan. The "
-        "body null ends it. What was used stays used. For staff."
+        "In the place of the one that its plan gives, until the account gets another plan. A "
+        "`limit` of null with the reason alone ends it. What was used stays used. For staff, who "
+        "say why."
     ),
     who="staff",
     right="limits.set",
     answer=AccountQuota,
     example={"account_id": ACCOUNT_ID.example, "set": _RULE, "in_force": _RULE},
     body=QuotaRequest,
-    body_null=True,
+    body_ending=EndQuotaRequest,
     body_example={**_BODY, "reason": "agreed by contract"},
     parameters=(ACCOUNT_ID,),
     commands=True,
@@ -118,7 +126,7 @@ SET_KEY = Operation(
     summary="Set a key's quota",
     description=(
         "The key's own, beside what its account has; in the same period no more than that, unless "
-        "staff sets it. The body null ends it. What was used stays used."
+        "staff sets it. A `limit` of null, or the body null, ends it. What was used stays used."
     ),
     who="actor",
     right="keys.manage",
@@ -126,7 +134,7 @@ SET_KEY = Operation(
     answer=KeyQuota,
     example={"key_id": _KEY, "quota": {**_RULE, "scope": "own"}},
     body=QuotaRequest,
-    body_null=True,
+    body_ending=EndQuotaRequest,
     body_example=_BODY,
     parameters=(Parameter("key_id", "The key's id.", {"type": "string"}, _KEY, "path"),),
     commands=True,
@@ -140,7 +148,7 @@ RESET = Operation(
     description=(
         "A window begins now: of what an account's keys share (`account_id`), of a key's own "
         "quota (`key_id`), of up to 200 of both, all or none (`ids`), or of everybody (`all`, "
-        "which keeps no reason). For staff."
+        "which keeps no reason). For staff, who say why."
     ),
     who="staff",
     right="limits.reset",

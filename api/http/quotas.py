@@ -1,15 +1,15 @@
 """Quotas: what an account and its keys may use and have used; set by owners and staff, reset."""
 
-from base64 import urlsafe_b64decode
 from typing import Annotated, Any
 
+import msgspec
 from litestar import Controller, Request, Response, get, post, put
 from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from api.http.answers import Answer, answer, instant, shown
 from api.http.dependencies import Caller, TheCommands, ThePorts
-from api.http.paging import DEFAULT_LIMIT, Cursor, Limit, cursor_after
+from api.http.paging import DEFAULT_LIMIT, Cursor, Limit, cursor_after, text_before
 from api.http.problems import HttpProblem
 from api.http.quota_answers import AllowancePage, allowance_answers
 from api.http.quota_operations import (
@@ -18,6 +18,7 @@ from api.http.quota_operations import (
     SET_ACCOUNT,
     SET_KEY,
     AccountQuota,
+    EndQuotaRequest,
     KeyQuota,
     QuotaRequest,
     ResetAnswer,
@@ -65,11 +66,10 @@ class QuotaController(Controller):
         """Set an account's, or end it."""
         known = await account_reading.named(ports, user, account_id)
         given = _given(await request.body())
-        quota = None if given is None else given.shared(None)
-        reason = None if given is None else given.reason
+        quota = given.shared(None) if isinstance(given, QuotaRequest) else None
 
         async def carry(context: Context) -> tuple[None, int]:
-            return None, await quotas.set_account_quota(ports, context, known, quota, reason)
+            return None, await quotas.set_account_quota(ports, context, known, quota, given.reason)
 
         def show(_: None) -> Answer:
             in_force = shared_quota(ports, known) if quota is None else quota
@@ -94,12 +94,11 @@ class QuotaController(Controller):
         """Set a key's, or end it."""
         _known_form("key", "key", key_id)
         given = _given(await request.body())
-        quota = None if given is None else given.own(None)
-        reason = None if given is None else given.reason
+        quota = given.own(None) if isinstance(given, QuotaRequest) else None
         rule = None if quota is None else quota_rule(quota, "own")
 
         async def carry(context: Context) -> tuple[None, int]:
-            return None, await quotas.set_key_quota(ports, context, key_id, quota, reason)
+            return None, await quotas.set_key_quota(ports, context, key_id, quota, given.reason)
 
         return await commands.answer(
             actor, carry, lambda _: answer(200, KeyQuota(key_id=key_id, quota=rule))
@@ -123,9 +122,19 @@ class QuotaController(Controller):
         return await commands.answer_once(user, carry, show)
 
 
-def _given(body: bytes) -> QuotaRequest | None:
-    """The quota that is asked for; None, said as null, for none."""
-    return None if body.strip() == b"null" else decode(body, QuotaRequest)
+class _Limit(msgspec.Struct):
+    """What tells the two bodies apart."""
+
+    limit: object = msgspec.UNSET
+
+
+def _given(body: bytes) -> QuotaRequest | EndQuotaRequest:
+    """The quota that is asked for, or that there is to be none."""
+    if body.strip() == b"null":
+        return EndQuotaRequest(limit=None)
+    if decode(body, _Limit).limit is None:
+        return decode(body, EndQuotaRequest)
+    return decode(body, QuotaRequest)
 
 
 def cursor_of(place: Place | None) -> str | None:
@@ -135,18 +144,17 @@ def cursor_of(place: Place | None) -> str | None:
 
 def place_of(cursor: str | None) -> Place | None:
     """The place that a cursor continues after; HttpProblem if it is not one of ours."""
-    if cursor is None:
+    text = text_before(cursor, _is_place)
+    if text is None:
         return None
-    try:
-        text = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-    except ValueError:
-        text = ""
+    owner_id, _, number = text.partition("/")
+    return Place(owner_id, int(number))
+
+
+def _is_place(text: str) -> bool:
     owner_id, _, number = text.partition("/")
     known = is_id("acct", owner_id) or is_id("key", owner_id)
-    if not known or not number.isdigit() or len(number) > 4:
-        detail = "A cursor is the `next_cursor` of the page before, unchanged."
-        raise HttpProblem("INVALID_REQUEST", detail, param="cursor")
-    return Place(owner_id, int(number))
+    return known and number.isdigit() and len(number) <= 4
 
 
 def _owners(data: ResetRequest) -> tuple[str, ...] | None:

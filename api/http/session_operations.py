@@ -41,6 +41,8 @@ REFRESH = Operation(
         "body, and `X-CSRF-Token` is needed. OAuth clients find this as `token_endpoint`."
     ),
     who="public",
+    open_query=True,
+    oauth=True,
     answer=SignedInAnswer,
     example=LOGIN.example,
     body=RefreshRequest,
@@ -139,6 +141,8 @@ INTROSPECT = Operation(
         "by HTTP Basic with the key's id as client id and the key as secret."
     ),
     who="service",
+    open_query=True,
+    oauth=True,
     permission="tokens.introspect",
     answer=IntrospectionAnswer,
     example={
@@ -163,6 +167,8 @@ REVOKE = Operation(
         "presented as for `/oauth/introspect`."
     ),
     who="service",
+    open_query=True,
+    oauth=True,
     permission="tokens.revoke",
     body=TokenRequest,
     body_example={"token": _TOKEN},
@@ -179,6 +185,7 @@ JWKS = Operation(
         "theirs may live; keep the set for five minutes."
     ),
     who="public",
+    open_query=True,
     unlimited=True,
     answer=JwksAnswer,
     example={
@@ -204,6 +211,7 @@ METADATA = Operation(
         "discover this server."
     ),
     who="public",
+    open_query=True,
     unlimited=True,
     answer=MetadataAnswer,
     example={

@@ -13,6 +13,7 @@ from api.http import cookies
 from api.http.answers import NO_CONTENT, shown
 from api.http.callers import presented_token
 from api.http.dependencies import Caller, TheCommands, ThePorts
+from api.http.oauth_errors import OAUTH_EXCEPTION_HANDLERS
 from api.http.paging import DEFAULT_LIMIT, Cursor, Limit, cursor_after, id_before
 from api.http.problems import HttpProblem, shape_problem
 from api.http.session_answers import SessionKind, answer_signed_in
@@ -42,7 +43,12 @@ AnyRequest = Request[Any, Any, State]
 class SessionController(Controller):
     """Whoever has a refresh token may exchange it; the rest is for who signed in."""
 
-    @post("/v1/auth/refresh", status_code=200, opt={"operation": REFRESH})
+    @post(
+        "/v1/auth/refresh",
+        status_code=200,
+        opt={"operation": REFRESH},
+        exception_handlers=OAUTH_EXCEPTION_HANDLERS,
+    )
     async def refresh(
         self, request: AnyRequest, ports: ThePorts, commands: TheCommands
     ) -> Response[bytes]:

@@ -10,17 +10,9 @@ from api.http import positions
 from api.http.account_shapes import ReasonRequest
 from api.http.answers import Answer, answer, shown
 from api.http.dependencies import Caller, TheCommands, ThePorts
-from api.http.duty_operations import (
-    APPOINT,
-    DISMISS,
-    LIST_STAFF,
-    MOVE,
-    AppointRequest,
-    MoveRequest,
-    StaffPage,
-    staff_answer,
-)
 from api.http.paging import DEFAULT_LIMIT, Cursor, Limit, cursor_after, id_before
+from api.http.staff_operations import APPOINT, DISMISS, LIST_STAFF, MOVE
+from api.http.staff_shapes import AppointRequest, MoveRequest, StaffPage, staff_answer
 from application import account_reading, staff
 from domain.accounts import Account
 from domain.errors import InvalidCommand
@@ -45,8 +37,7 @@ class StaffController(Controller):
         """A page of staff."""
         if level is not None and level not in get_args(Level):
             raise InvalidCommand("level", f"one of {' '.join(get_args(Level))}")
-        wanted = request.headers.get(positions.MIN_POSITION)
-        at_least = None if wanted is None else positions.position_of(ports.store.log_id, wanted)
+        at_least = positions.at_least(ports.store.log_id, request.headers)
         after = id_before(cursor, "acct")
         found = await staff.page(ports, user, level, after, limit + 1, at_least)
         items = [staff_answer(account) for account in found[:limit]]

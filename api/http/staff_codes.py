@@ -13,6 +13,15 @@ STAFF = (
         "Staff do this to other accounts, not to their own.",
     ),
     Code(
+        "LAST_ADMIN",
+        409,
+        "The last admin",
+        "Without this account nobody would be left who manages staff, as another admin was "
+        "dismissed or suspended meanwhile. Nothing was done.",
+        "Appoint another admin first, by `POST /v1/staff` or `tollhouse staff appoint`.",
+        "This is the only admin: appoint another one first.",
+    ),
+    Code(
         "NOT_WHILE_IMPERSONATING",
         403,
         "Not while acting as somebody else",

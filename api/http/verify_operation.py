@@ -51,5 +51,6 @@ VERIFY = Operation(
     body_example={"key": "th_live_EXAMPLE0EXAMPLE0EXAMPLE0EXAMPLE0EXAMPLE0000checks", "cost": 1},
     body_optional=True,
     reads=True,
+    open_query=True,
     errors=("STORE_UNAVAILABLE", "INVALID_PERMISSION_QUERY", "UNKNOWN_OPERATION"),
 )

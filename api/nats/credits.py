@@ -11,6 +11,7 @@ from api.http.credit_operations import CAPTURE, HOLD, RELEASE, SPEND
 from api.http.credit_shapes import (
     CaptureRequest,
     HoldRequest,
+    ReleaseRequest,
     SpendRequest,
     hold_answer,
     spend_answer,
@@ -32,8 +33,8 @@ class CaptureCommand(CaptureRequest, frozen=True, kw_only=True, forbid_unknown_f
     hold_id: str
 
 
-class ReleaseCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which hold."""
+class ReleaseCommand(ReleaseRequest, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which hold; and why."""
 
     hold_id: str
 
@@ -46,6 +47,7 @@ async def spend(call: Call, data: SpendRequest) -> Done:
         actor,
         lambda context: credits.spend(call.ports, context, account_id, price),
         lambda spent: answer(200, spend_answer(spent)),
+        reason=data.reason,
     )
 
 
@@ -57,6 +59,7 @@ async def hold(call: Call, data: HoldRequest) -> Done:
         actor,
         lambda context: credits.hold(call.ports, context, account_id, price, data.expires_in),
         lambda held: answer(201, hold_answer(held)),
+        reason=data.reason,
     )
 
 
@@ -68,6 +71,7 @@ async def capture(call: Call, data: CaptureCommand) -> Done:
         actor,
         lambda context: credits.capture(call.ports, context, data.hold_id, amount),
         lambda held: answer(200, hold_answer(held)),
+        reason=data.reason,
     )
 
 
@@ -78,6 +82,7 @@ async def release(call: Call, data: ReleaseCommand) -> Done:
         actor,
         lambda context: credits.release(call.ports, context, data.hold_id),
         lambda held: answer(200, hold_answer(held)),
+        reason=data.reason,
     )
 
 

@@ -56,6 +56,7 @@ async def issue(call: Call, data: IssueRequest) -> Done:
         actor,
         lambda context: api_keys.issue(call.ports, context, command, quota, data.prefix),
         show,
+        reason=data.reason,
     )
 
 
@@ -73,6 +74,7 @@ async def rotate(call: Call, data: RotateCommand) -> Done:
         actor,
         lambda context: key_rotation.rotate(call.ports, context, key_id, data.overlap_seconds),
         show,
+        reason=data.reason,
     )
 
 

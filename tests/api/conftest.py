@@ -1,11 +1,17 @@
-"""The whole HTTP side on a real Postgres, behind a real socket; one house for each module.
+"""The whole HTTP side on a real Postgres, behind a real socket.
+
+A house takes a second to open, so the modules share one: whatever a test makes has a name that no
+other test knows, and what it counts is its own. A module that looks at all there is, or changes
+what belongs to everybody, says `OWN_HOUSE = True`.
 
 house    what `main` opens: ports, verifier, directory
 client   speaks to it over HTTP
 people   registers, signs in and makes keys, each under a new name
 """
 
+import itertools
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -22,22 +28,26 @@ from tests.api.serving import serving
 from tests.conftest import fresh_database
 
 ADMIN = ("admin@example.com", "the first admin's password")
+_numbers = itertools.count(1)  # of everybody whom this process makes
 PASSWORD = "correct horse battery staple"
+
+
+WELL = Checks(
+    database=Check("ok", latency_ms=0.5),
+    event_log=Check("ok"),
+    nats=Check("ok"),
+    directory=DirectoryCheck(status="ok", position=1, staleness_ms=10, keys=0, accounts=0),
+    projections=FollowersCheck(status="ok", lag={"keys": 0}),
+    publisher=FollowersCheck(status="ok", lag={"publish_usage": 0}),
+    lake=FollowersCheck(status="ok", lag={"lake_usage": 0}),
+)
 
 
 class FixedProbe:
     """A probe that says what a test tells it."""
 
     def __init__(self) -> None:
-        self.answer = Checks(
-            database=Check("ok", latency_ms=0.5),
-            event_log=Check("ok"),
-            nats=Check("ok"),
-            directory=DirectoryCheck(status="ok", position=1, staleness_ms=10, keys=0, accounts=0),
-            projections=FollowersCheck(status="ok", lag={"keys": 0}),
-            publisher=FollowersCheck(status="ok", lag={"publish_usage": 0}),
-            lake=FollowersCheck(status="ok", lag={"lake_usage": 0}),
-        )
+        self.answer = WELL
 
     async def checks(self) -> Checks:
         return self.answer
@@ -51,12 +61,10 @@ class People:
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
-        self._count = 0
         self._staff: dict[str, str] = {}
 
     def name(self) -> str:
-        self._count += 1
-        return f"person{self._count}"
+        return f"person{next(_numbers)}"
 
     async def register(self, **fields: Any) -> dict[str, Any]:
         """A new account; answers the body that it was made with, and its id."""
@@ -104,8 +112,9 @@ class People:
         return {"authorization": f"Bearer {made['key']}"}
 
 
-@pytest.fixture(scope="module")
-async def house(postgres_server: RunningPostgres) -> AsyncIterator[House]:
+@asynccontextmanager
+async def a_house(server: RunningPostgres) -> AsyncIterator[House]:
+    """A house on a database of its own, with its first admin."""
     settings = Settings(
         environment="test",
         master_key=b"m" * 32,
@@ -123,19 +132,15 @@ async def house(postgres_server: RunningPostgres) -> AsyncIterator[House]:
         # Not what these tests are about, and a busy machine is not stale.
         directory_max_staleness_ms=30_000,
     )
-    with fresh_database(postgres_server) as url:
+    with fresh_database(server) as url:
         async with opened(settings, url, verifying=True) as house:
             await prepare(house.ports, "start", *ADMIN)
             yield house
 
 
-@pytest.fixture(scope="module")
-def probe() -> FixedProbe:
-    return FixedProbe()
-
-
-@pytest.fixture(scope="module")
-async def client(house: House, probe: FixedProbe) -> AsyncIterator[httpx.AsyncClient]:
+@asynccontextmanager
+async def a_client(house: House, probe: FixedProbe) -> AsyncIterator[httpx.AsyncClient]:
+    """Speaks to this house over HTTP."""
     app = create_app(
         house.ports,
         house.verifier,
@@ -148,6 +153,60 @@ async def client(house: House, probe: FixedProbe) -> AsyncIterator[httpx.AsyncCl
         base = f"http://127.0.0.1:{port}"
         async with httpx.AsyncClient(base_url=base, trust_env=False, timeout=20) as client:
             yield client
+
+
+@pytest.fixture(scope="session")
+async def shared_house(postgres_server: RunningPostgres) -> AsyncIterator[House]:
+    async with a_house(postgres_server) as house:
+        yield house
+
+
+@pytest.fixture(scope="session")
+def shared_probe() -> FixedProbe:
+    return FixedProbe()
+
+
+@pytest.fixture(scope="session")
+async def shared_client(
+    shared_house: House, shared_probe: FixedProbe
+) -> AsyncIterator[httpx.AsyncClient]:
+    async with a_client(shared_house, shared_probe) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+async def own_house(postgres_server: RunningPostgres) -> AsyncIterator[House]:
+    async with a_house(postgres_server) as house:
+        yield house
+
+
+@pytest.fixture(scope="module")
+async def own_client(house: House, probe: FixedProbe) -> AsyncIterator[httpx.AsyncClient]:
+    async with a_client(house, probe) as client:
+        yield client
+
+
+def whose(request: pytest.FixtureRequest) -> str:
+    """Whose house the tests of this module are in."""
+    return "own" if getattr(request.module, "OWN_HOUSE", False) else "shared"
+
+
+@pytest.fixture(scope="module")
+def house(request: pytest.FixtureRequest) -> House:
+    made: House = request.getfixturevalue(f"{whose(request)}_house")
+    return made
+
+
+@pytest.fixture(scope="module")
+def probe(shared_probe: FixedProbe) -> FixedProbe:
+    shared_probe.answer = WELL
+    return shared_probe
+
+
+@pytest.fixture(scope="module")
+def client(request: pytest.FixtureRequest) -> httpx.AsyncClient:
+    made: httpx.AsyncClient = request.getfixturevalue(f"{whose(request)}_client")
+    return made
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from house import House
 from tests.api.conftest import PASSWORD, People, refused
 
 pytestmark = pytest.mark.anyio
+OWN_HOUSE = True  # its people have names of their own
 
 REGISTER = "/v1/auth/register"
 LOGIN = "/v1/auth/login"

@@ -12,6 +12,7 @@ import pytest
 from tests.api.conftest import People
 
 pytestmark = pytest.mark.anyio
+OWN_HOUSE = True  # anything at all may happen in it
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 

@@ -108,7 +108,7 @@ async def test_402_says_how_much_is_missing(client: httpx.AsyncClient, people: P
     account_id, _ = await an_account(people)
     staff = await people.staff()
     for path in (SPEND, HOLDS):
-        body = {"account_id": account_id, "amount": "5.01"}
+        body = {"account_id": account_id, "amount": "5.01", "reason": "for a test"}
         reply = await client.post(path, json=body, headers=staff)
         refused(reply, 402, "CREDITS_EXHAUSTED")
         assert "5.01" in reply.json()["detail"]
@@ -157,9 +157,8 @@ async def test_400_what_makes_no_sense(
     param: str,
 ) -> None:
     account_id, _ = await an_account(people)
-    reply = await client.post(
-        path, json={"account_id": account_id, **body}, headers=await people.staff()
-    )
+    said = {"account_id": account_id, "reason": "for a test", **body}
+    reply = await client.post(path, json=said, headers=await people.staff())
     refused(reply, 400, code, param)
 
 
@@ -206,7 +205,7 @@ async def test_history_has_every_entry_once_and_the_past_is_what_it_was(
     account_id, owner = await an_account(people)
     key = await people.key(owner)
     staff = await people.staff()
-    body = {"account_id": account_id, "amount": "1.00"}
+    body = {"account_id": account_id, "amount": "1.00", "reason": "for a test"}
     first = await client.post(GRANTS, json=body, headers=staff)
     then = (await credits_of(client, owner))["as_of"]
     asked = {"operation": "image"}

@@ -55,4 +55,4 @@ async def test_refusal_says_when_there_are_more(client: httpx.AsyncClient, peopl
     assert rotated.status_code == 200, rotated.text
     staff = await people.staff()
     account = first.json()["account_id"]
-    assert (await ask(staff, account_id=account)).status_code == 201
+    assert (await ask(staff, account_id=account, reason="asked for")).status_code == 201

@@ -229,7 +229,8 @@ async def test_the_hash_of_nothing_lets_nobody_in(
     owner = await people.register()
     item = {"account_id": owner["id"], "name": "k", "hash": sha256(""), "algorithm": "sha256"}
     staff = await people.staff()
-    made = await client.post(f"{KEYS}/import", json={"items": [item]}, headers=staff)
+    body = {"items": [item], "reason": "for a test"}
+    made = await client.post(f"{KEYS}/import", json=body, headers=staff)
     assert made.status_code == 201
     reply = await client.post(f"{KEYS}/verify", json={}, headers={"x-api-key": ""})
     refused(reply, 401, "UNAUTHENTICATED")

@@ -33,6 +33,7 @@ from tests.conftest import fresh_database
 from tests.infra.publishing import a_nats, until
 
 pytestmark = pytest.mark.anyio
+OWN_HOUSE = True  # which the processes of NATS open, too
 
 COMMANDS = [each.subject.removeprefix("tollhouse.cmd.") for each in ENDPOINTS]
 DESCRIBED = Described(SERVICE, "1.2.3", DESCRIPTION, QUEUE)
@@ -193,7 +194,8 @@ async def test_too_many_keys_are_refused_as_over_http(
 ) -> None:
     """The shipped ten in an hour, all at once."""
     account, staff = (await people.register())["id"], await people.staff()
-    await client.put(f"/v1/accounts/{account}/plan", json={"plan": "pro"}, headers=staff)
+    body = {"plan": "pro", "reason": "for a test"}
+    await client.put(f"/v1/accounts/{account}/plan", json=body, headers=staff)
     asked = (service.ask("keys.issue", name="k", account_id=account) for _ in range(11))
     replies = await asyncio.gather(*asked)
     [reply] = [each for each in replies if "Nats-Service-Error" in each.headers]

@@ -38,6 +38,7 @@ REFUSALS: list[tuple[Exception, int, str, str | None]] = [
     (rules.NotFound("api_key", "key_1"), 404, "NOT_FOUND", None),
     (rules.NotPermitted("keys.verify"), 403, "FORBIDDEN", None),
     (rules.OnOneself("acct_1"), 403, "ON_ONESELF", None),
+    (rules.LastAdmin(), 409, "LAST_ADMIN", None),
     (rules.Taken("email"), 409, "EMAIL_TAKEN", "email"),
     (rules.Taken("username"), 409, "USERNAME_TAKEN", "username"),
     (rules.Taken("key_digest"), 409, "ALREADY_TAKEN", None),

@@ -26,6 +26,7 @@ from tests.api.conftest import ADMIN, People, refused
 from tests.conftest import fresh_database
 
 pytestmark = pytest.mark.anyio
+OWN_HOUSE = True  # with both providers set up
 
 STRIPE_SECRET = "whsec_" + "CANARY00" * 4
 OTHER_SECRET = "whsec_" + "stranger" * 4

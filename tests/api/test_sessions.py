@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import re
 from typing import Any
 
 import httpx
@@ -435,3 +436,61 @@ async def test_suspension_ends_tokens_within_a_second_and_refresh_waits(
     await client.post(f"{path}/reinstate", json={"reason": "a test"}, headers=staff)
     assert not await works(client, bearer(tokens))
     assert (await refresh(client, tokens["refresh_token"])).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "form", "who", "status", "error"),
+    [
+        ("/oauth/introspect", {"token": "x"}, None, 401, "invalid_client"),
+        ("/oauth/introspect", {"token": "x"}, "wrong", 401, "invalid_client"),
+        ("/oauth/introspect", {"token": "x"}, "powerless", 403, "unauthorized_client"),
+        ("/oauth/introspect", {}, "service", 400, "invalid_request"),
+        ("/oauth/revoke", {"token": "x"}, "wrong", 401, "invalid_client"),
+        ("/oauth/revoke", {}, "service", 400, "invalid_request"),
+        ("/v1/auth/refresh", {"refresh_token": "thr_none"}, None, 401, "invalid_grant"),
+        ("/v1/auth/refresh", {}, None, 400, "invalid_request"),
+    ],
+)
+async def test_what_oauth_clients_are_refused_says_why_as_oauth_has_it(
+    client: httpx.AsyncClient,
+    people: People,
+    service: dict[str, Any],
+    path: str,
+    form: dict[str, str],
+    who: str | None,
+    status: int,
+    error: str,
+) -> None:
+    """RFC 6749, 5.2, in a problem document; as plain JSON for who takes that and says so."""
+    callers = {
+        None: {},
+        "wrong": basic(service["id"], 'th_"wrong"'),
+        "service": basic(service["id"], service["key"]),
+        "powerless": {"authorization": "Bearer th_none"},
+    }
+    if who == "powerless":
+        callers["powerless"] = await people.service("keys.verify")
+    headers = {**callers[who], "accept": "application/json"}
+    reply = await client.post(path, data=form, headers=headers)
+    said = reply.json()
+    assert (reply.status_code, said["error"]) == (status, error), reply.text
+    assert reply.headers["content-type"] == "application/json"
+    assert re.fullmatch(r"[\x20-\x21\x23-\x5b\x5d-\x7e]+", said["error_description"])
+    reply = await client.post(path, data=form, headers=callers[who])
+    refused(reply, status, said["code"], said.get("param"))
+    assert reply.json()["error"] == error
+    elsewhere = await client.get("/v1/me", headers={"accept": "application/json"})
+    assert elsewhere.headers["content-type"] == "application/problem+json"
+    assert "error" not in elsewhere.json()
+
+
+async def test_oauth_and_well_known_addresses_ignore_parameters_they_dont_know(
+    client: httpx.AsyncClient, service: dict[str, Any]
+) -> None:
+    """RFC 6749, 3.1 and 3.2."""
+    headers = basic(service["id"], service["key"])
+    for path in ("/oauth/introspect", "/oauth/revoke"):
+        reply = await client.post(f"{path}?resource=x", data={"token": "x"}, headers=headers)
+        assert reply.status_code == 200
+    for path in ("/.well-known/jwks.json", "/.well-known/oauth-authorization-server"):
+        assert (await client.get(f"{path}?v=2")).status_code == 200

@@ -15,6 +15,7 @@ from house import House
 from infra.event_mapper import EventMapper
 from infra.vault import MasterKeyVault
 from tests.api.conftest import PASSWORD, People, refused
+from tests.api.test_strangers import document_of, send, somebody
 from tests.infra.following import kept
 from tests.mailbox import Mailed, mail_to
 
@@ -179,7 +180,7 @@ async def test_what_staff_has_is_touched_only_by_who_manages_staff(
     plan = f"/v1/accounts/{ada['id']}/plan"
     reply = await client.put(plan, json={"plan": "internal"}, headers=levels["advanced"])
     assert reply.status_code == 403, reply.text
-    reply = await client.put(plan, json={"plan": "pro"}, headers=levels["support"])
+    reply = await client.put(plan, json={"plan": "pro", **REASON}, headers=levels["support"])
     assert reply.status_code == 200, reply.text
 
 
@@ -497,7 +498,7 @@ async def test_a_username_is_good_wherever_a_path_takes_an_account(
     stranger = await people.user()
     for method, rest, body in (
         ("PUT", "/plan", {"plan": "pro", "reason": "asked"}),
-        ("PUT", "/quota", {"limit": 5, "period": "day"}),
+        ("PUT", "/quota", {"limit": 5, "period": "day", **REASON}),
         ("GET", "/history", None),
     ):
         reply = await client.request(method, path + rest, json=body, headers=admin)
@@ -535,3 +536,112 @@ async def test_closing_is_for_advanced_and_erasing_for_admin(
         reply = await client.request("DELETE", path, json=body, headers=levels[level])
         assert reply.status_code == status, (level, mode, reply.text)
     assert reply.json()["mode"] == "erase"
+
+
+ABOUT_NO_ACCOUNT = {"publish_plan", "change_plan", "retire_plan"}
+"""What staff does that no account's history could tell."""
+
+FIRST: dict[str, tuple[tuple[str, str, dict[str, Any]], ...]] = {
+    "reinstate_account": (("POST", "/v1/accounts/{account_id}/suspend", {}),),
+    "cancel_plan_change": (
+        ("PUT", "/v1/accounts/{account_id}/plan", {"plan": "pro", "when": "at_renewal"}),
+    ),
+    "assign_plan": (("PUT", "/v1/accounts/{account_id}/plan", {"plan": "pro"}),),
+    "move_staff": (("POST", "/v1/staff", {"account": "{account_id}", "level": "viewer"}),),
+    "dismiss_staff": (("POST", "/v1/staff", {"account": "{account_id}", "level": "viewer"}),),
+    **dict.fromkeys(
+        ("spend_credits", "hold_credits", "capture_hold", "release_hold"),
+        (("POST", "/v1/credits/grants", {"account_id": "{account_id}", "amount": "50.00"}),),
+    ),
+}
+"""What has to be so before an operation changes anything."""
+
+HELD = {"account_id": "{account_id}", "amount": "20.00"}
+
+
+async def test_whatever_staff_does_takes_a_reason_and_the_accounts_history_shows_it(
+    client: httpx.AsyncClient, people: People, levels: dict[str, dict[str, str]], house: House
+) -> None:
+    """Every operation of the document that a right of staff opens and that changes something."""
+    staff = levels["admin"]
+    said: dict[str, str] = {}
+    for (method, path), operation in (await document_of(client)).items():
+        name, access = operation["operationId"], operation["x-access"]
+        changes = any(
+            "Tollhouse-Position" in each.get("headers", {})
+            for each in operation["responses"].values()
+        )
+        if "right" not in access or not changes or name in ABOUT_NO_ACCOUNT:
+            assert "reason" not in access, name
+            continue
+        about = await somebody(house)
+        first = FIRST.get(name, ())
+        if name.endswith("_hold"):
+            first = (*first, ("POST", "/v1/credits/holds", HELD))
+        for verb, place, example in first:
+            given = {each: str(value).format(**about.ids) for each, value in example.items()}
+            where = place.format(**about.ids)
+            reply = await client.request(verb, where, json={**given, **REASON}, headers=staff)
+            assert reply.is_success, (name, reply.text)
+            about.ids["hold_id"] = reply.json().get("id", "")
+        about.ids["staff_id"] = about.ids["account_id"]
+        verb, url, query, body = about.request(method, path, operation)
+        body.pop("reason", None)
+        for unsaid in ({}, {"reason": " "}):
+            refused(
+                await send(client, (verb, url, query, {**body, **unsaid}), staff),
+                400,
+                "INVALID_REQUEST",
+                "reason",
+            )
+        why = f"because of {name}"
+        reply = await send(client, (verb, url, query, {**body, "reason": why}), staff)
+        assert reply.is_success, (name, reply.text)
+        made = reply.json() if reply.content else {}
+        if name in ("make_account", "import_accounts"):
+            about.ids["account_id"] = made.get("id") or made["imported"][0]["id"]
+        said[about.ids["account_id"]] = why
+    assert len(said) > 25
+    for account_id, why in said.items():
+        told = await history(client, staff, account_id, reply)
+        assert why in [each["reason"] for each in told], why
+
+
+async def test_a_reason_may_be_left_out_by_owners_and_services(
+    client: httpx.AsyncClient, people: People
+) -> None:
+    owner = await people.user()
+    key = await people.key(owner)
+    service = await people.service("keys.manage", "credits.spend")
+    path = f"/v1/keys/{key['id']}"
+    for headers, name in ((owner, "mine"), (service, "theirs")):
+        reply = await client.patch(path, json={"name": name}, headers=headers)
+        assert reply.status_code == 200, reply.text
+    grant = {"account_id": key["account_id"], "amount": "5.00"}
+    reply = await client.post("/v1/credits/grants", json=grant, headers=service)
+    assert reply.status_code == 201, reply.text
+    said = {"name": "said why", "reason": "tidied up"}
+    reply = await client.patch(path, json=said, headers=owner)
+    told = await history(client, owner, key["account_id"], reply)
+    assert told[0]["reason"] == "tidied up"
+    assert (await client.post(f"{path}/leak-response", headers=owner)).status_code == 200
+
+
+async def test_a_quota_that_staff_set_is_ended_with_a_reason(
+    client: httpx.AsyncClient, people: People, levels: dict[str, dict[str, str]]
+) -> None:
+    ada = await person(people)
+    path = f"/v1/accounts/{ada['id']}/quota"
+    staff = levels["support"]
+    set_one = {"limit": 3, "period": "day", **REASON}
+    assert (await client.put(path, json=set_one, headers=staff)).status_code == 200
+    for unsaid in (b"null", b'{"limit":null}'):
+        headers = {**staff, "content-type": "application/json"}
+        reply = await client.put(path, content=unsaid, headers=headers)
+        refused(reply, 400, "INVALID_REQUEST", "reason")
+    twice = {"limit": None, "period": "day", **REASON}
+    refused(await client.put(path, json=twice, headers=staff), 400, "UNKNOWN_FIELD", "period")
+    reply = await client.put(path, json={"limit": None, "reason": "over"}, headers=staff)
+    assert reply.json()["set"] is None, reply.text
+    told = await history(client, staff, ada["id"], reply)
+    assert told[0]["reason"] == "over"

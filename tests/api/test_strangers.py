@@ -3,7 +3,7 @@ and nothing that a body may hold is a 5xx."""
 
 import json
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 from urllib.parse import quote
 
 import httpx
@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from litestar import Litestar, get
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import QueryParameter
 from litestar.testing import TestClient
 
 from api.http.access import AnyConnection, gate, judge
@@ -25,12 +26,13 @@ from domain.api_keys import IssueApiKey
 from domain.errors import NotPermitted
 from domain.staff import Level, Right, rights_of
 from house import House
-from tests.api.conftest import People
+from tests.api.conftest import People, refused
 from tests.api.test_openapi import operations
 from tests.application.house import context, owner
 from tests.factories import an_id
 
 pytestmark = pytest.mark.anyio
+OWN_HOUSE = True  # every operation there is is asked for
 
 BY_KEY = {"whoami", "verify_key", "verify_keys"}
 """About the key that calls: there is nothing else to name."""
@@ -83,6 +85,8 @@ class Things:
             query = {}
         if isinstance(body, dict):
             body = json.loads(json.dumps(body))
+            if "reason" in operation["x-access"]:
+                body["reason"] = "for a test"
             for each in [body, *body.get("items", [])]:
                 each.update({name: self.ids[name] for name in _NAMED if name in each})
                 if "email" in each:
@@ -257,6 +261,59 @@ def test_an_operation_for_staff_or_services_names_what_they_need() -> None:
         if each.who == "service":
             assert each.permission is not None, each.id
         assert each.permission in (None, *SERVICE_PERMISSIONS), each.id
+
+
+async def test_a_parameter_that_isnt_known_is_refused_wherever_it_is_sent(
+    client: httpx.AsyncClient, people: People
+) -> None:
+    """A misspelt `as_of` or filter, ignored, would answer another question. Only what a standard
+    has ignore them does."""
+    staff, nobodys = await people.staff(), Things({})
+    user = await people.user()
+    asked = 0
+    for (method, path), operation in (await document_of(client)).items():
+        name, access = operation["operationId"], operation["x-access"]
+        if name in OPEN or access["who"] in ("service", "key"):
+            continue
+        headers = user if access["who"] in ("public", "user") and "right" not in access else staff
+        known = [each["name"] for each in operation["parameters"] if each["in"] == "query"]
+        verb, url, query, body = nobodys.request(method, path, operation)
+        for misspelt in ("as_off", "limt"):
+            reply = await send(client, (verb, url, {**query, misspelt: "5"}, body), headers)
+            refused(reply, 400, "INVALID_REQUEST", misspelt)
+            assert all(each in reply.json()["hint"] for each in known or ["none"]), reply.text
+        asked += 1
+    assert asked > 60
+    reply = await client.get("/v1/keys?limt", headers=staff)
+    refused(reply, 400, "INVALID_REQUEST", "limt")
+    reply = await client.get("/v1/keys?as_off=1")
+    refused(reply, 401, "UNAUTHENTICATED")
+
+
+OPEN = {
+    "introspect",
+    "revoke_token",
+    "jwks",
+    "metadata",
+    "refresh",
+    "payment_webhook",
+    "verify_key",
+}
+OPEN |= {"live", "ready", "health"}
+"""What ignores parameters that it doesn't know."""
+
+
+def test_the_parameters_of_a_route_are_those_that_it_declares() -> None:
+    for handler in handlers():
+        operation = handler.opt["operation"]
+        taken = set()
+        for each, hint in get_type_hints(handler.fn, include_extras=True).items():
+            marks = getattr(hint, "__metadata__", ())
+            for mark in marks:
+                if isinstance(mark, QueryParameter):
+                    taken.add(mark.name or each)
+        declared = {each.name for each in operation.parameters if each.place == "query"}
+        assert taken == declared, operation.id
 
 
 def test_a_route_that_declares_nobody_lets_nobody_in() -> None:

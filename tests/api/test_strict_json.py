@@ -2,7 +2,7 @@
 
 import json
 import math
-from time import perf_counter
+from time import thread_time
 from typing import Any
 
 import msgspec
@@ -170,11 +170,12 @@ def test_depth_is_bounded_exactly() -> None:
     ids=range(9),
 )
 def test_hostile_bodies_are_refused_in_linear_time(body: bytes) -> None:
-    began = perf_counter()
+    """In time of the processor: how long a busy machine makes it wait is not the body's doing."""
+    began = thread_time()
     assert code_of(body) in ("MALFORMED_JSON", "JSON_TOO_DEEP")
     with pytest.raises(HttpProblem):
         decode(body, object)
-    assert perf_counter() - began < 5
+    assert thread_time() - began < 5
 
 
 class Quota(msgspec.Struct, forbid_unknown_fields=True):

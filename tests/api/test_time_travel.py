@@ -17,6 +17,7 @@ from tests.factories import an_id
 from tests.infra.following import MODELS, kept
 
 pytestmark = pytest.mark.anyio
+OWN_HOUSE = True  # all of the log is looked at
 
 NOBODY = an_id("acct")
 

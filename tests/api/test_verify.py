@@ -24,9 +24,9 @@ async def plan_of(client: httpx.AsyncClient, people: People, **entitlements: Any
 
 
 async def on_plan(client: httpx.AsyncClient, people: People, account_id: str, plan: str) -> None:
-    reply = await client.put(
-        f"/v1/accounts/{account_id}/plan", json={"plan": plan}, headers=await people.staff()
-    )
+    body = {"plan": plan, "reason": "for a test"}
+    path = f"/v1/accounts/{account_id}/plan"
+    reply = await client.put(path, json=body, headers=await people.staff())
     assert reply.status_code == 200, reply.text
 
 

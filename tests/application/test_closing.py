@@ -290,6 +290,8 @@ async def test_the_first_admin_is_made_once_even_if_they_are_gone_by_now(house: 
     made = await start()
     assert (made.admin_email, made.service_key) == (admin, True)
     account_id = await accounts.find(house.ports, admin)
+    successor = await house.account()
+    await staff.appoint(house.ports, context(), successor.id, "admin", "takes over")
     await accounts.suspend(house.ports, context(), account_id, "on leave")
     assert not (await start()).service_key  # and it starts
     await staff.dismiss(house.ports, context(), account_id, "left")

@@ -48,6 +48,7 @@ from infra.mail.rendering import Rendering
 from infra.postgres.outbox import PostgresOutbox, mail_standing
 from tests.application.house import House, opened
 from tests.conftest import fresh_database
+from tests.exploring import examples
 from tests.factories import AT
 from tests.infra.following import rows, until
 from tests.mailbox import last_code, mail_to
@@ -384,7 +385,7 @@ hostile = st.text() | st.sampled_from(
 
 
 @given(values=st.fixed_dictionaries(dict.fromkeys(sorted(ALLOWED), hostile)))
-@bounded(max_examples=60)
+@bounded(max_examples=examples(60))
 @pytest.mark.parametrize("template", ["factor_added", "impersonated", "password_changed"])
 def test_nothing_that_people_write_becomes_a_header_a_recipient_or_markup(
     template: MailTemplate, values: dict[str, str]

@@ -308,7 +308,7 @@ async def test_nobody_ends_a_session_that_is_not_theirs(house: House) -> None:
 
 async def test_impersonation_is_marked_short_and_ends_with_the_right_to_it(house: House) -> None:
     account, staff = await house.account(), await house.account()
-    await _decide(house, staff.id, lambda state: accounts.grant_role(state, "admin"))
+    await _decide(house, staff.id, lambda state: accounts.grant_role(state, "advanced"))
     signed_in, _ = await start(
         house.ports,
         context(),
@@ -325,7 +325,7 @@ async def test_impersonation_is_marked_short_and_ends_with_the_right_to_it(house
     assert (principal.id, principal.impersonator) == (account.id, staff.id)
     ((record, _),) = await list_sessions(house.ports, account.id, None, 10)
     assert record.impersonator == staff.id
-    await _decide(house, staff.id, lambda state: accounts.withdraw_role(state, "admin"))
+    await _decide(house, staff.id, lambda state: accounts.withdraw_role(state, "advanced"))
     with pytest.raises(Unauthenticated):
         principal_of_token(house.ports, token, house.ports.clock())
 

@@ -9,12 +9,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from application.deciding import ALLOWANCE, API_KEY, FOLLOWED
 from application.rules import key_rules
 from domain import api_keys, key_lineage
-from domain.allowances import AllowanceSet, RateLimit, Rule, quota_counter
+from domain.allowances import AllowanceSet, RateLimit
 from domain.api_keys import AmendApiKey, ApiKey, ApiKeyEvent, IssueApiKey
+from domain.counters import Rule, quota_counter
 from domain.event import Event, Recorded
 from domain.key_lineage import Secret
 from domain.verification import Presented, judge
 from projections.key_directory import KeyDirectory
+from tests.exploring import examples
 from tests.factories import AT, DIGESTS, an_account, metadata, registered
 
 ACCOUNT, KEY = "acct_00000000000000000000000001", "key_00000000000000000000000001"
@@ -171,4 +173,4 @@ class Rotation(RuleBasedStateMachine):
 
 
 TestRotation = Rotation.TestCase
-TestRotation.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
+TestRotation.settings = settings(max_examples=examples(60), stateful_step_count=20, deadline=None)

@@ -517,6 +517,18 @@ async def test_every_change_of_factors_is_told_to_the_owner(somebody: Somebody) 
     assert await ada.told() == expected
 
 
+async def test_a_recovery_code_that_opened_is_told_to_the_owner_once(somebody: Somebody) -> None:
+    ada = await somebody()
+    codes = await ada.set_up_app()
+    with pytest.raises(MfaRequired):
+        await ada.sign_in(SecondFactor(recovery_code="abcd-efgh-jkmn-pqrs"))
+    second = SecondFactor(recovery_code=codes[0])
+    await asyncio.gather(*(ada.sign_in(second) for _ in range(5)), return_exceptions=True)
+    told = await mail_to(ada.ports, ada.email)
+    assert [mail.template for mail in told] == ["factor_added", "recovery_code_used"]
+    assert told[-1].values["left"] == "9"
+
+
 async def test_new_recovery_codes_end_the_old_and_the_last_factor_ends_all(
     somebody: Somebody,
 ) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain import allowances, calendars
+from domain import allowances, calendars, counters
 from domain.allowances import (
     ETERNITY,
     MAX_AMOUNT,
@@ -140,7 +140,7 @@ def test_another_period_is_another_rule_so_that_nobody_counts_by_the_old_calenda
     changed = allowances.changed(state(), Quota(10, "hour"))
     assert changed is not None
     assert (changed.period, changed.rule_no) == ("hour", 2)
-    assert changed.counter_id == allowances.quota_counter("key_1", "hour")
+    assert changed.counter_id == counters.quota_counter("key_1", "hour")
 
 
 def test_lifted_rule_can_be_set_again() -> None:
@@ -252,10 +252,10 @@ def test_anchor_without_a_time_zone_is_refused() -> None:
 
 
 def test_counter_follows_from_owner_and_name() -> None:
-    ids = {allowances.counter_of(o, n) for o in ("a", "b") for n in ("quota", "credits")}
+    ids = {counters.counter_of(o, n) for o in ("a", "b") for n in ("quota", "credits")}
     assert len(ids) == 4
     assert all(0 <= each < 2**63 for each in ids)
-    assert allowances.counter_of("a", "quota") == allowances.counter_of("a", "quota")
+    assert counters.counter_of("a", "quota") == counters.counter_of("a", "quota")
 
 
 @pytest.mark.parametrize(

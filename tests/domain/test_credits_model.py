@@ -16,6 +16,7 @@ from domain.credit_events import CreditDrawn, CreditEvent, postings
 from domain.credit_lots import later, month_of, month_start_us
 from domain.credits import Entries, GrantCredits, Standing
 from domain.errors import CreditsExhausted, HoldEnded, InvalidAmount
+from tests.exploring import examples
 
 START = microseconds(datetime(2026, 1, 30, 22, tzinfo=UTC))
 HOUR = 3_600_000_000
@@ -320,4 +321,4 @@ class Credits(RuleBasedStateMachine):
 
 
 TestCredits = Credits.TestCase
-TestCredits.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestCredits.settings = settings(max_examples=examples(40), stateful_step_count=25, deadline=None)

@@ -20,6 +20,7 @@ from domain.permission_query import (
     Query,
     parse,
 )
+from tests.exploring import examples
 
 WORDS = ("a", "b", "docs", "docs.read", "docs.drafts.read", "docs:write", "x-1_y", "docsx")
 WILDCARDS = ("*", "docs.*", "docs:*", "docs.drafts.*", "a.*")
@@ -67,7 +68,7 @@ def oracle(node: Node, permissions: set[str], roles: Sequence[str]) -> bool:
     return all(results) if isinstance(node, And) else any(results)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(QUERIES, HELD, IN_ROLES)
 def test_query_means_the_same_after_it_is_written_and_read(
     query: Query, held: list[str], roles: list[str]

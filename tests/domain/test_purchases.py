@@ -20,6 +20,7 @@ from domain.purchases import (
     PurchasePaidAgain,
     PurchaseRefunded,
 )
+from tests.exploring import examples
 from tests.factories import AT
 
 PRICE = 10_00
@@ -177,7 +178,7 @@ NOTICES = st.one_of(
 )
 
 
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(st.lists(NOTICES, max_size=7), st.data())
 def test_the_order_of_notices_makes_no_difference(
     notices: list[PaymentNotice], data: st.DataObject
@@ -198,7 +199,7 @@ def test_the_order_of_notices_makes_no_difference(
     assert net(second) == CREDITS - purchases.credits_lost(CREDITS, PRICE, most)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.permutations([paid(f"pi_{number}") for number in (1, 1, 2, 2, 3)]))
 def test_of_several_payments_one_counts_and_the_others_are_remembered(
     notices: list[PaymentNotice],

@@ -1,11 +1,15 @@
 """A real `up` in a test: started as a user starts it, and always stopped."""
 
+import atexit
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,6 +17,9 @@ from typing import Any
 import httpx
 import psutil
 import psycopg
+
+from infra.embedded import start_postgres
+from infra.embedded.place import prepare_data_dir
 
 ROOT = Path(__file__).parents[2]
 ADMIN = ("admin@example.com", "the first admin's password")
@@ -66,6 +73,8 @@ class Up:
     def start(self, **settings: str) -> None:
         """Start it, and wait until it is ready."""
         self._settings |= settings
+        if not self.data_dir.exists():
+            _give_a_cluster(self.data_dir)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, str(ROOT / "main.py"), "up"],
@@ -134,6 +143,25 @@ class Up:
         return self.process.wait(30)
 
 
+def _give_a_cluster(data_dir: Path) -> None:
+    """What the first start makes of Postgres is there already: a copy takes a tenth of the time."""
+    made = _made_cluster()
+    prepare_data_dir(data_dir)
+    for part in ("postgres", "secrets"):
+        subprocess.run(["cp", "-a", made / part, data_dir / part], check=True)
+    (data_dir / "postgres/port").unlink()  # else all would begin with the same one
+
+
+@cache
+def _made_cluster() -> Path:
+    """The data folder of a Postgres that was made, and stopped before anybody used it."""
+    folder = Path(tempfile.mkdtemp(prefix="tollhouse-cluster-"))
+    atexit.register(shutil.rmtree, folder)
+    folder.chmod(0o755)  # Postgres's user has to enter it
+    start_postgres(folder / "data", lambda line: None).stop()
+    return folder / "data"
+
+
 def wait_for(true: Any, seconds: float, explain: Any = lambda: "") -> None:
     """Return when it is true; fail after so many seconds."""
     deadline = time.monotonic() + seconds
@@ -180,7 +208,9 @@ def customer(client: httpx.Client, admin_token: str) -> str:
     assert reply.status_code == 201, reply.text
     account_id: str = reply.json()["account"]["id"]
     assigned = client.put(
-        f"/v1/accounts/{account_id}/plan", json={"plan": "roomy"}, headers=headers
+        f"/v1/accounts/{account_id}/plan",
+        json={"plan": "roomy", "reason": "for a test"},
+        headers=headers,
     )
     assert assigned.status_code == 200, assigned.text
     return account_id

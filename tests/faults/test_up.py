@@ -115,7 +115,7 @@ def test_a_service_that_dies_is_started_again(folder: Path) -> None:
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda: up.facts["serve_pids"] != [pid], 10)
         with up.client() as client:
-            assert client.get("/health/ready").status_code == 200
+            wait_for(lambda: client.get("/health/ready").status_code == 200, 10)
 
 
 def test_the_command_line_speaks_json_and_exit_codes(folder: Path) -> None:

@@ -4,7 +4,8 @@ import * as oauth from "oauth4webapi";
 
 let given = "";
 for await (const chunk of process.stdin) given += chunk;
-const { issuer, clientId, clientSecret, accessToken, refreshToken } = JSON.parse(given);
+const { issuer, clientId, clientSecret, powerlessId, powerlessSecret, accessToken, refreshToken } =
+  JSON.parse(given);
 const plain = { [oauth.allowInsecureRequests]: true };
 
 const server = await oauth.processDiscoveryResponse(
@@ -53,4 +54,19 @@ await revoke(refreshed.refresh_token);
 await revoke("unknown");
 const after = await introspect(accessToken);
 
-process.stdout.write(JSON.stringify({ server, verified, refused, active, refreshed, after }));
+const powerless = { client_id: powerlessId };
+const itsSecret = oauth.ClientSecretBasic(powerlessSecret);
+let denied = null;
+try {
+  await oauth.processIntrospectionResponse(
+    server,
+    powerless,
+    await oauth.introspectionRequest(server, powerless, itsSecret, accessToken, plain),
+  );
+} catch (refusal) {
+  denied = refusal.error;
+}
+
+process.stdout.write(
+  JSON.stringify({ server, verified, refused, active, refreshed, after, denied }),
+);

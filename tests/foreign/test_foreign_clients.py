@@ -14,7 +14,10 @@ from typing import Any
 
 import httpx
 import pytest
-from authlib.integrations.httpx_client import AsyncOAuth2Client  # type: ignore[import-untyped]
+from authlib.integrations.httpx_client import (  # type: ignore[import-untyped]
+    AsyncOAuth2Client,
+    OAuthError,
+)
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
@@ -79,6 +82,14 @@ async def service(issuer: str) -> dict[str, Any]:
         return await people.key(await people.staff(), kind="service", permissions=rights)
 
 
+@pytest.fixture(scope="module")
+async def powerless(issuer: str) -> dict[str, Any]:
+    """A service key that may do neither."""
+    async with httpx.AsyncClient(base_url=issuer, trust_env=False, timeout=20) as client:
+        people = People(client)
+        return await people.key(await people.staff(), kind="service", permissions=["keys.verify"])
+
+
 @pytest.fixture
 async def tokens(issuer: str) -> dict[str, Any]:
     """Somebody who just signed in."""
@@ -119,6 +130,28 @@ async def test_authlib_and_joserfc_discover_verify_introspect_refresh_and_revoke
         assert told == {"active": False}
 
 
+async def test_authlib_reads_why_it_is_refused(
+    issuer: str, service: dict[str, Any], powerless: dict[str, Any], tokens: dict[str, Any]
+) -> None:
+    for client_id, secret, error in (
+        (service["id"], "wrong", "invalid_client"),
+        (powerless["id"], powerless["key"], "unauthorized_client"),
+    ):
+        async with AsyncOAuth2Client(
+            client_id, secret, token_endpoint_auth_method="client_secret_basic"
+        ) as client:
+            for ask, path in (
+                (client.introspect_token, "introspect"),
+                (client.revoke_token, "revoke"),
+            ):
+                told = (await ask(f"{issuer}/oauth/{path}", tokens["access_token"])).json()
+                assert told["error"] == error
+                assert told["error_description"]
+    async with AsyncOAuth2Client("a-page", token_endpoint_auth_method="none") as client:
+        with pytest.raises(OAuthError, match="invalid_grant"):
+            await client.refresh_token(f"{issuer}/v1/auth/refresh", refresh_token="unknown")
+
+
 async def test_authlib_refreshes_as_a_public_client(issuer: str, tokens: dict[str, Any]) -> None:
     async with AsyncOAuth2Client("a-page", token_endpoint_auth_method="none") as client:
         endpoint = f"{issuer}/v1/auth/refresh"
@@ -156,13 +189,15 @@ def installed() -> Path:
 
 
 async def test_oauth4webapi_discovers_verifies_introspects_refreshes_and_revokes(
-    issuer: str, service: dict[str, Any], tokens: dict[str, Any]
+    issuer: str, service: dict[str, Any], powerless: dict[str, Any], tokens: dict[str, Any]
 ) -> None:
     place = await asyncio.to_thread(installed)
     given = {
         "issuer": issuer,
         "clientId": service["id"],
         "clientSecret": service["key"],
+        "powerlessId": powerless["id"],
+        "powerlessSecret": powerless["key"],
         "accessToken": tokens["access_token"],
         "refreshToken": tokens["refresh_token"],
     }
@@ -188,3 +223,4 @@ async def test_oauth4webapi_discovers_verifies_introspects_refreshes_and_revokes
     assert found["active"]["sub"] == tokens["account"]["id"]
     assert found["refreshed"]["refresh_token"] != tokens["refresh_token"]
     assert found["after"] == {"active": False}
+    assert found["denied"] == "unauthorized_client"

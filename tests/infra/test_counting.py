@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from application.errors import StoreUnavailable
 from application.ports import Counted, Flush
-from domain.allowances import ETERNITY, MAX_AMOUNT, Rule, Window
+from domain.allowances import ETERNITY, MAX_AMOUNT, Window
 from domain.calendars import Calendar, length
+from domain.counters import Rule
 from domain.verification import (
     GRANTED,
     KINDS,
@@ -28,6 +29,7 @@ from domain.verification import (
 from infra.event_mapper import EventMapper
 from infra.postgres.connection import conninfo
 from infra.postgres.usage_log import PostgresUsageLog
+from tests.exploring import examples
 from tests.factories import an_id, metadata
 from tests.infra.proxy import COUNTED, lossy
 
@@ -226,7 +228,7 @@ def moved(situation: Situation, now: int) -> Situation:
 
 
 @settings(
-    max_examples=60,
+    max_examples=examples(60),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(situation=situations())

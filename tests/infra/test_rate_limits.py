@@ -19,6 +19,7 @@ from infra.rate_limits import (
     limits_per_address,
 )
 from infra.shared_rate_limits import SharedStorage
+from tests.exploring import examples
 from tests.infra.redis_server import Store, redis_server
 
 pytestmark = pytest.mark.anyio
@@ -69,7 +70,7 @@ async def test_a_clock_that_steps_back_gives_nothing_away() -> None:
     pauses=st.lists(st.floats(0.01, 90), min_size=1, max_size=40),
 )
 @example(per_minute=16, pauses=[1.0, 8.0])  # there is one more just after a whole second
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 async def test_nobody_who_waits_as_told_is_refused_twice(
     per_minute: int, pauses: list[float]
 ) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from application.throttle_ports import Throttled
 from infra.postgres.lookups import PostgresLookups
 from infra.postgres.throttles import PostgresThrottles, standing
+from tests.exploring import examples
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = 3_600_000_000
@@ -90,7 +91,7 @@ async def test_a_cleared_count_begins_at_nothing(throttles: PostgresThrottles) -
     assert (await throttles.hit(wanted, NOON))[0].allowed
 
 
-@hypothesis_settings(max_examples=200)
+@hypothesis_settings(max_examples=examples(200))
 @given(st.integers(0, 50), st.integers(0, 50), st.integers(1, 20), st.integers(0, HOUR - 1))
 def test_the_wait_that_is_answered_is_enough_and_not_a_second_too_long(
     before: int, current: int, limit: int, into: int

@@ -24,6 +24,7 @@ from application.errors import Unauthenticated
 from application.ports import AccessClaims
 from infra.signing_keys import Keyring, SigningKey
 from infra.tokens import SignedTokens
+from tests.exploring import examples
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NOW = int(AT.timestamp())
@@ -123,7 +124,7 @@ def test_a_signature_that_was_touched_is_refused(name: str) -> None:
     assert not taken(f"{HEAD}.{BODY}.{encode(mutated()[name])}")
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(st.integers(0, len(TOKEN) - 1), st.integers(1, 255))
 def test_no_character_of_a_token_can_be_another(place: int, by: int) -> None:
     changed = TOKEN[:place] + chr(ord(TOKEN[place]) ^ by) + TOKEN[place + 1 :]
@@ -333,7 +334,7 @@ def test_a_signature_has_one_spelling() -> None:
     assert [each for each in same if taken(each)] == [TOKEN]
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.binary(max_size=200), st.binary(max_size=200))
 def test_whatever_our_key_signed_that_is_no_access_token_is_refused(
     head: bytes, body: bytes

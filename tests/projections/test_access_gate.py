@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from domain.ids import compose
 from projections.access_gate import SLACK_SECONDS, Access, AccessGate
+from tests.exploring import examples
 from tests.factories import AT
 
 BOUND = 64
@@ -43,7 +44,7 @@ STATES = st.tuples(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.lists(STATES, max_size=40))
 def test_it_says_what_it_was_told_last(told: list[tuple[int, int, Access]]) -> None:
     names = [*ids("acct", 4), "acct_of_another_shape", "operator"]

@@ -40,6 +40,7 @@ from projections.packing import (
 from projections.recent import Recent
 from projections.recent_keys import Fetched, MissingKeys
 from tests.application.house import House, context, opened, owner
+from tests.exploring import examples
 from tests.factories import DIGESTS, metadata
 
 pytestmark = pytest.mark.anyio
@@ -93,7 +94,10 @@ keys = st.builds(
     algorithm=st.none() | st.just("sha256"),
 )
 QUICK = settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
+    max_examples=examples(30),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    database=None,
 )
 
 
@@ -447,7 +451,7 @@ def of(key: msgspec.Struct, digest: bytes) -> bool:
 
 TestDirectoryMachine = DirectoryMachine.TestCase
 TestDirectoryMachine.settings = settings(
-    max_examples=25, stateful_step_count=30, deadline=None, database=None
+    max_examples=examples(25), stateful_step_count=30, deadline=None, database=None
 )
 
 

@@ -17,6 +17,7 @@ from domain.verification import VerificationsCounted, outcomes, verification_id
 from projections.lake.rows import Line, event_line, usage_line
 from projections.lake.statements import Kind, merge, write_day
 from projections.lake.tables import EVENTS, KEYS, TABLES, VERIFICATIONS
+from tests.exploring import examples
 from tests.infra.golden_events import EXAMPLES, METADATA
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -123,7 +124,7 @@ def by_id(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: str(row["verification_id"]))
 
 
-@hypothesis_settings(max_examples=60)
+@hypothesis_settings(max_examples=examples(60))
 @given(st.lists(flushes(), min_size=1, max_size=3))
 def test_every_row_of_every_flush_is_there_once_with_its_final_outcome(
     events: list[VerificationsCounted],
@@ -133,7 +134,7 @@ def test_every_row_of_every_flush_is_there_once_with_its_final_outcome(
     assert by_id(read_back("usage", [usage_line(each) for each in log])) == by_id(wanted)
 
 
-@hypothesis_settings(max_examples=30)
+@hypothesis_settings(max_examples=examples(30))
 @given(flushes())
 def test_days_of_a_line_are_those_of_its_rows_and_split_them_without_loss(
     event: VerificationsCounted,
