@@ -19,13 +19,13 @@ PERSON = {"email": "ada@example.org", "password": "correct horse battery staple"
 
 
 async def test_smtp_down_registration_answers_and_the_mail_goes_later_and_once(
-    tmp_path: Path,
+    folder: Path,
 ) -> None:
     """Even if the process that sends is killed meanwhile."""
     async with mail_server() as server:
         await server.stop()
         url = f"smtp://127.0.0.1:{server.port}"
-        up = Up(tmp_path / "data", MAIL_URL=url, REQUIRE_VERIFIED_EMAIL="true")
+        up = Up(folder, MAIL_URL=url, REQUIRE_VERIFIED_EMAIL="true")
         await in_a_thread(up.start)
         try:
             async with httpx.AsyncClient(base_url=up.facts["http_url"], timeout=10) as client:

@@ -18,11 +18,11 @@ LIMIT = 5_000
 
 @pytest.mark.anyio
 @pytest.mark.long
-async def test_commands_outlive_their_processes(tmp_path: Path) -> None:
+async def test_commands_outlive_their_processes(folder: Path) -> None:
     """Under load one serve process is asked to stop, one is killed, and NATS is killed. Who was
     answered by a process that stops in order was answered; what was answered valid was counted."""
     valid = lost = 0
-    with Up(tmp_path / "data", SERVE_PROCESSES="2") as up:
+    with Up(folder, SERVE_PROCESSES="2") as up:
         with up.client() as http:
             key = issue_key(http, quota={"limit": LIMIT, "period": "lifetime"})
         client = await nats.connect(

@@ -19,8 +19,8 @@ from typing import Any
 
 import boto3
 import duckdb
-import pyarrow
 import msgspec
+import pyarrow
 import pytest
 from moto.server import ThreadedMotoServer
 

@@ -42,7 +42,10 @@ async def test_workers_give_way_to_everything_else(passwords: ArgonPasswords) ->
     assert await slow(passwords, 0) == 19
 
 
-async def test_beyond_the_queue_there_is_an_answer_at_once(passwords: ArgonPasswords) -> None:
+async def test_beyond_the_queue_there_is_an_answer_at_once(
+    passwords: ArgonPasswords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(infra.passwords, "PATIENCE_SECONDS", 60)  # for those in the queue
     working = [asyncio.create_task(slow(passwords, 0.3)) for _ in range(IN_HAND)]
     await asyncio.sleep(0)
     waiting = [asyncio.create_task(slow(passwords, 0)) for _ in range(QUEUE)]
