@@ -41,8 +41,6 @@ from domain.allowances import (
     AllowanceLifted,
     AllowanceReset,
     AllowanceSet,
-    Quota,
-    RateLimit,
 )
 from domain.api_keys import (
     ApiKeyExpirySet,
@@ -69,6 +67,7 @@ from domain.purchases import (
     PurchaseRefunded,
     PurchaseStarted,
 )
+from domain.quotas import Quota, RateLimit
 from domain.sessions import SessionEnded, SessionReuseDetected, SessionStarted
 from domain.verification import VerificationsCounted
 from projections.publication import Message, message

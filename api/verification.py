@@ -15,10 +15,10 @@ from application.errors import Unauthenticated
 from application.verdicts import Verdict
 from application.verification import Verifier
 from domain import permission_query
-from domain.allowances import MAX_AMOUNT
 from domain.api_keys import ApiKey
 from domain.errors import InvalidCommand, InvalidQuery, NotPermitted
 from domain.key_format import MAX_PRESENTED_CHARACTERS
+from domain.quotas import MAX_AMOUNT
 
 PERMISSION = "keys.verify"
 MAX_BATCH = 200

@@ -8,10 +8,11 @@ import msgspec
 from application.deciding import ALLOWANCE, Change, change, fresh, load
 from application.ports import Ports
 from application.rows import CounterRow, MovedUseRow
-from domain import allowances, calendars
-from domain.allowances import Allowance, AllowanceLifted, AllowanceSet, Quota, Scope, microseconds
-from domain.calendars import Calendar, Period, RatePeriod
-from domain.counters import PLAN_BITS, Kind, Rule, quota_counter
+from domain import allowances, calendars, quotas
+from domain.allowances import Allowance, AllowanceLifted, AllowanceSet
+from domain.calendars import Calendar, Period, RatePeriod, microseconds
+from domain.counters import PLAN_BITS, Kind, Rule, Scope, quota_counter
+from domain.quotas import Quota
 from domain.verification import Counter, Expected, carried_into
 
 
@@ -92,14 +93,14 @@ async def set_quota(
     if state is None:
         if quota is None:
             return [], []
-        made, row = new_allowance(ports, owner_id, account_id, scope, allowances.check(quota))
+        made, row = new_allowance(ports, owner_id, account_id, scope, quotas.check(quota))
         return [made], [row]
     if quota is None:
         if state.lifted:
             return [], []
         lifted = change(stream, [AllowanceLifted()], now, account_id)
         return [lifted], [] if scope == "shared" else [counter_row(lifted.state)]
-    event = allowances.changed(state, allowances.check(quota))
+    event = allowances.changed(state, quotas.check(quota))
     if event is None:
         return [], []
     changed = change(stream, [event], now, account_id)

@@ -22,12 +22,13 @@ from application.known_account import known_account, require_active
 from application.ports import Ports
 from application.rows import EntitlementRow, KeyDigestRow, KeyIssuedRow, Row
 from application.staff_permits import spare_staff
-from domain import allowances, api_keys, calendars, key_format
+from domain import api_keys, calendars, key_format, quotas
 from domain.accounts import Account
-from domain.allowances import Allowance, Quota
+from domain.allowances import Allowance
 from domain.api_keys import AmendApiKey, ApiKey, IssueApiKey
 from domain.errors import AccountNotActive, NotFound, NotPermitted, UnknownPlan
 from domain.plans import INTERNAL, Plan
+from domain.quotas import Quota
 from domain.staff import Right
 
 _HOURLY = calendars.Calendar("hour")
@@ -107,7 +108,7 @@ async def issue(
         rows.insert(0, EntitlementRow(account.id, API_KEY.name, "keys", allowed, account.plan))
     rows += _paced(ports, principal, account, now)
     if quota is not None:
-        made, counter = new_allowance(ports, key_id, account.id, "own", allowances.check(quota))
+        made, counter = new_allowance(ports, key_id, account.id, "own", quotas.check(quota))
         changes.append(made)
         rows.append(counter)
     result = IssuedApiKey(secret, issued.state)
@@ -128,7 +129,7 @@ def _paced(ports: Ports, principal: Principal, account: Account, now: datetime) 
     most = ports.policy.keys_per_hour
     if most == 0 or principal.may("keys.manage") or account.plan == INTERNAL:
         return []
-    at = allowances.microseconds(now)
+    at = calendars.microseconds(now)
     window = calendars.window(_HOURLY, at)
     return [KeyIssuedRow(account.id, most, window.start, window.end, at)]
 

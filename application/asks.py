@@ -9,8 +9,8 @@ from application.batches import NO_LABELS, Labels
 from application.ports import Digests, Directory
 from application.rules import MAX_REMEMBERED
 from domain import key_format
-from domain.allowances import Rule
 from domain.api_keys import ApiKey
+from domain.counters import Rule
 from domain.permission_query import Query
 from domain.verification import Code
 

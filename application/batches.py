@@ -5,8 +5,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from domain.allowances import Rule
 from domain.api_keys import ApiKey
+from domain.counters import Rule
 from domain.verification import Code, verification_id
 
 # A flush becomes one message, and a NATS server takes 1 MiB as shipped: 6,000 rows without

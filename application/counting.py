@@ -19,8 +19,8 @@ from application.errors import StoreUnavailable
 from application.ports import Counted, Flush, UsageLog
 from application.verdicts import state_of
 from domain import calendars
-from domain.allowances import Rule
 from domain.calendars import Calendar, Window
+from domain.counters import Rule
 from domain.event import Metadata
 from domain.verification import GRANTED, KINDS, VerificationsCounted
 

@@ -23,8 +23,7 @@ from application.credits import Price, priced
 from application.deciding import ACCOUNT, PLAN, Principal
 from application.ports import CreditEntry, Ports
 from domain import credits, plans
-from domain.allowances import microseconds
-from domain.calendars import ETERNITY
+from domain.calendars import ETERNITY, microseconds
 from domain.credit_accounts import CreditAccount
 from domain.credits import CreditEvent, Entries, Standing
 from domain.errors import InvalidCommand, NotFound, NotPermitted

@@ -31,7 +31,8 @@ from application.rows import (
 )
 from domain import credits, plans
 from domain.accounts import Account
-from domain.allowances import counter_of, microseconds
+from domain.calendars import microseconds
+from domain.counters import counter_of
 from domain.credit_accounts import CreditAccount
 from domain.credit_events import CreditCaptured, CreditEvent, CreditHeld, CreditReleased
 from domain.credits import Entries, Standing

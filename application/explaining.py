@@ -21,9 +21,10 @@ from application.time_travel import folded
 from domain import plans
 from domain.account_events import PlanAssigned
 from domain.accounts import Account
-from domain.allowances import EVERYBODY, instant
+from domain.allowances import EVERYBODY
 from domain.api_key_events import ApiKeyImported, ApiKeyIssued, ApiKeyLimitsSet
 from domain.api_keys import ApiKey
+from domain.calendars import instant
 from domain.errors import NotFound
 from domain.event import Event, Recorded
 from domain.explanations import SET_BY, Answer, answers, summary

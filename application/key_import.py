@@ -17,9 +17,9 @@ from application.api_keys import may_manage, not_of_others_on_staff, owner_of_ne
 from application.deciding import API_KEY, Change, Context, change, commit, fresh, new_id
 from application.ports import Ports
 from application.rows import CounterRow, EntitlementRow, KeyDigestRow, Row
-from domain import allowances, key_lineage
+from domain import key_lineage, quotas
 from domain.accounts import Account
-from domain.allowances import Allowance, Quota
+from domain.allowances import Allowance
 from domain.api_keys import Algorithm, ApiKey, IssueApiKey
 from domain.errors import (
     AccountNotActive,
@@ -36,6 +36,7 @@ from domain.errors import (
 from domain.ids import is_id
 from domain.key_lineage import HASH_BYTES, Secret
 from domain.plans import Plan
+from domain.quotas import Quota
 
 MAX_ITEMS = 1_000
 IMPORTING = "keys.issue"
@@ -138,7 +139,7 @@ async def _made(
         secret = Secret(digests.get(index, b""), ports.digests.pepper_id, item.hint)
         try:
             events = key_lineage.bring_in(item.command, key_id, secret, item.algorithm, now)
-            quota = None if item.quota is None else allowances.check(item.quota)
+            quota = None if item.quota is None else quotas.check(item.quota)
         except InvalidCommand as error:
             faults.add(index, error.param, error.reason)
             continue

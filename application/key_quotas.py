@@ -3,7 +3,7 @@
 from application.deciding import Principal
 from application.ports import Ports
 from domain import plans
-from domain.allowances import Quota
+from domain.quotas import Quota
 
 
 def permit_key_quota(

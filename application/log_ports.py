@@ -7,7 +7,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 import msgspec
 
 from application.rows import Row
-from domain.allowances import Calendar, Window
+from domain.calendars import Calendar, Window
 from domain.counters import Rule
 from domain.event import Metadata, NewEvent, Recorded, Unreadable
 from domain.verification import Counter

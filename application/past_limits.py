@@ -12,10 +12,10 @@ from application.rules import rules_of
 from application.time_travel import folded
 from domain import calendars, plans
 from domain.accounts import Account
-from domain.allowances import EVERYBODY, AllAllowancesReset, Allowance, Scope, instant
+from domain.allowances import EVERYBODY, AllAllowancesReset, Allowance
 from domain.api_keys import ApiKey
-from domain.calendars import Period, RatePeriod
-from domain.counters import Kind, Rule
+from domain.calendars import Period, RatePeriod, instant
+from domain.counters import Kind, Rule, Scope
 from domain.event import Recorded
 from domain.key_words import per
 from domain.plans import Plan

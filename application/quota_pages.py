@@ -11,8 +11,8 @@ from application.deciding import Principal
 from application.ports import Ports
 from application.rules import account_rules, key_rules
 from domain.accounts import Account
-from domain.allowances import microseconds
 from domain.api_keys import ApiKey, Environment
+from domain.calendars import microseconds
 from domain.counters import Rule
 from domain.errors import NotFound, NotPermitted
 from domain.forecasts import Forecast, forecast

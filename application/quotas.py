@@ -28,16 +28,12 @@ from application.key_quotas import permit_key_quota
 from application.known_account import known_account
 from application.ports import Ports
 from application.staff_permits import spare_staff
-from domain.allowances import (
-    EVERYBODY,
-    AllAllowancesReset,
-    AllowanceReset,
-    Quota,
-    microseconds,
-)
+from domain.allowances import EVERYBODY, AllAllowancesReset, AllowanceReset
 from domain.api_keys import ApiKey
+from domain.calendars import microseconds
 from domain.errors import InvalidCommand, KeyRevoked, NotPermitted
 from domain.ids import is_id
+from domain.quotas import Quota
 from domain.staff import Right
 
 MAX_RESETS = 200

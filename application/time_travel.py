@@ -18,10 +18,10 @@ from application.deciding import ACCOUNT, ALLOWANCE, API_KEY, Noun, Principal
 from application.persons import AccountView
 from application.persons import folded as viewed
 from application.ports import Ports
-from domain.allowances import Quota
 from domain.api_keys import ApiKey
 from domain.errors import InvalidCommand, NotFound
 from domain.event import Recorded
+from domain.quotas import Quota
 
 S = TypeVar("S", bound=msgspec.Struct)
 

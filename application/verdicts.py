@@ -6,12 +6,12 @@ from functools import lru_cache
 
 import msgspec
 
-from domain import allowances, calendars
+from domain import calendars
 from domain.accounts import Account
-from domain.allowances import Rule
 from domain.api_key_rules import Scalar
 from domain.api_keys import ApiKey, Environment
 from domain.calendars import Calendar
+from domain.counters import Rule, Scope
 from domain.credit_amounts import decimal
 from domain.verification import Code
 
@@ -21,7 +21,7 @@ class QuotaState(msgspec.Struct, frozen=True, gc=False):
     carried over."""
 
     name: str
-    scope: allowances.Scope
+    scope: Scope
     limit: int | None
     used: int
     remaining: int | None

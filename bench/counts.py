@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import psycopg
 
-from domain.allowances import counter_of
+from domain.counters import counter_of
 from domain.verification import VerificationsCounted, kind_of
 from infra.event_mapper import EventMapper
 from infra.postgres.connection import conninfo

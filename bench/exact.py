@@ -12,7 +12,7 @@ from bench.counts import counts
 from bench.ground import SERVICE_KEY, Ground, tollhouse
 from bench.machine import Cores
 from bench.seeding import seed
-from domain.allowances import Quota
+from domain.quotas import Quota
 from house import opened
 
 AT_ONCE = 64

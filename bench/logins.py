@@ -24,7 +24,7 @@ from bench.ground import Ground, tollhouse
 from bench.machine import Cores, cpu_seconds, tree_cpu_seconds
 from bench.peers_flood import Flood
 from bench.seeding import Seeded, seed
-from domain.allowances import Quota
+from domain.quotas import Quota
 from house import opened
 from infra.settings import Settings
 

@@ -19,7 +19,7 @@ import psycopg
 from application.deciding import FOLLOWED
 from bench.seeding import SeededKey
 from domain import key_format
-from domain.allowances import counter_of
+from domain.counters import counter_of
 from infra.digests import PepperedDigests
 from infra.event_mapper import EventMapper
 from infra.postgres.connection import conninfo

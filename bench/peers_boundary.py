@@ -17,7 +17,7 @@ from bench.machine import Cores
 from bench.many_keys import copy_keys
 from bench.seeding import SeededKey, seed
 from bench.speed import PATH
-from domain.allowances import Quota
+from domain.quotas import Quota
 from house import opened
 from infra.digests import PepperedDigests
 from infra.postgres.connection import conninfo

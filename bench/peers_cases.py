@@ -15,7 +15,7 @@ from bench.rivals.installing import RivalMissing
 from bench.rivals.starting import Rival
 from bench.seeding import seed
 from bench.seeding_credits import grant
-from domain.allowances import Quota
+from domain.quotas import Quota
 from house import opened
 from infra.embedded import StartError
 

@@ -16,7 +16,7 @@ from bench.machine import cpu_seconds, pss_mib, tree, words
 from bench.many_keys import copy_keys, disagreeing
 from bench.seeding import SeededKey, seed
 from bench.small import address, running
-from domain.allowances import Quota
+from domain.quotas import Quota
 from house import opened
 from infra.digests import PepperedDigests
 from infra.embedded import start_postgres

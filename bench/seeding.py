@@ -21,8 +21,9 @@ from application.ports import Ports
 from application.rows import ClaimRow, KeyDigestRow, Row
 from domain import accounts, api_keys, claims, key_format
 from domain.accounts import Profile
-from domain.allowances import Quota, quota_counter
 from domain.api_keys import IssueApiKey
+from domain.counters import quota_counter
+from domain.quotas import Quota
 
 PLAN = "enterprise"
 ACCOUNTS_IN_ONE_APPEND = 10

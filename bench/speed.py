@@ -14,7 +14,7 @@ from bench.load import Measured, load
 from bench.machine import Cores, cpu_seconds, pss_mib, wait_for_quiet
 from bench.peers import READY_PATH
 from bench.seeding import Seeded, seed
-from domain.allowances import Quota
+from domain.quotas import Quota
 from house import opened
 
 CONNECTIONS = (32, 128)

@@ -13,9 +13,10 @@ from application.plans import publish
 from application.ports import Ports
 from bench.seeding import SeededKey, seed
 from bench.seeding_credits import grant
-from domain.allowances import Quota, counter_of, quota_counter
+from domain.counters import counter_of, quota_counter
 from domain.plan_rules import PublishPlan
 from domain.plans import Entitlements
+from domain.quotas import Quota
 
 OPERATION, PRICE = "api_call", 10  # hundredths of a credit
 OUT_OF_REACH = 1_000_000_000

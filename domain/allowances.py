@@ -11,23 +11,10 @@ from typing import Annotated, assert_never
 
 import msgspec
 
-from domain.calendars import ETERNITY as ETERNITY
-from domain.calendars import UTC_NAME
-from domain.calendars import Calendar as Calendar
-from domain.calendars import Period as Period
-from domain.calendars import Window as Window
-from domain.calendars import instant as instant
-from domain.calendars import microseconds as microseconds
-from domain.counters import Rule as Rule
-from domain.counters import Scope as Scope
-from domain.counters import counter_of as counter_of
-from domain.counters import quota_counter as quota_counter
+from domain.calendars import UTC_NAME, Period, instant, microseconds
+from domain.counters import Scope, quota_counter
 from domain.event import INTERNAL, Event
-from domain.quotas import MAX_AMOUNT as MAX_AMOUNT
-from domain.quotas import Quota as Quota
-from domain.quotas import RateLimit as RateLimit
-from domain.quotas import check as check
-from domain.quotas import check_rate_limits as check_rate_limits
+from domain.quotas import Quota
 
 
 class AllowanceSet(Event, frozen=True, tag="allowance.set.v1"):

@@ -3,9 +3,9 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from domain.allowances import RateLimit
 from domain.api_key_rules import Kind, Scalar
 from domain.event import INTERNAL, Event
+from domain.quotas import RateLimit
 
 Environment = Literal["live", "test"]
 Algorithm = Literal["sha256", "sha512", "blake2b-256", "hmac-sha256"]

@@ -10,7 +10,6 @@ from typing import Any, assert_never
 import msgspec
 
 from domain.addresses import checked_ip_allow
-from domain.allowances import RateLimit, check_rate_limits
 from domain.api_key_events import Algorithm as Algorithm
 from domain.api_key_events import ApiKeyEvent as ApiKeyEvent
 from domain.api_key_events import ApiKeyExpirySet as ApiKeyExpirySet
@@ -40,6 +39,7 @@ from domain.api_key_rules import (
     checked_roles,
 )
 from domain.errors import KeyRevoked
+from domain.quotas import RateLimit, check_rate_limits
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):

@@ -2,8 +2,8 @@
 
 import re
 
-from domain.allowances import MAX_AMOUNT
 from domain.errors import InvalidAmount
+from domain.quotas import MAX_AMOUNT
 
 _DECIMAL = re.compile(r"([0-9]{1,14})(?:\.([0-9]{1,2}))?")
 

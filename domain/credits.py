@@ -12,8 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from domain.allowances import MAX_AMOUNT, instant, microseconds
-from domain.calendars import ETERNITY
+from domain.calendars import ETERNITY, instant, microseconds
 from domain.credit_accounts import CreditAccount as CreditAccount
 from domain.credit_accounts import evolve as evolve
 from domain.credit_amounts import checked
@@ -41,6 +40,7 @@ from domain.credit_lots import (
     month_start_us,
 )
 from domain.errors import CreditsExhausted, HoldEnded, InvalidAmount, InvalidCommand
+from domain.quotas import MAX_AMOUNT
 
 MAX_LOTS = 200
 MAX_HOLDS = 200

@@ -8,8 +8,6 @@ from domain.allowances import (
     AllowanceLifted,
     AllowanceReset,
     AllowanceSet,
-    Period,
-    RateLimit,
     ResetEvent,
 )
 from domain.api_key_events import (
@@ -29,7 +27,8 @@ from domain.api_key_events import (
     ApiKeyRolesSet,
     ApiKeyRotated,
 )
-from domain.calendars import RatePeriod
+from domain.calendars import Period, RatePeriod
+from domain.quotas import RateLimit
 from domain.wording import moment, moment_of_us, the_list
 
 _Life = ApiKeyPaused | ApiKeyResumed | ApiKeyRotated | ApiKeyRehashed | ApiKeyRevoked

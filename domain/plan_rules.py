@@ -5,11 +5,11 @@ import re
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from domain import allowances
-from domain.allowances import Quota, RateLimit
+from domain import quotas
 from domain.errors import InvalidCommand
 from domain.event import Event
 from domain.plans import Entitlements, Plan, PlanChanged, PlanPublished
+from domain.quotas import Quota, RateLimit
 
 RESERVED = frozenset(("comparison", "current", "upgrade"))
 """What stands in the place of a plan's name in URLs."""
@@ -106,8 +106,8 @@ def check_entitlements(permits: Entitlements) -> Entitlements:
     if permits.keys is not None:
         _within(permits.keys, MAX_KEYS, "entitlements.keys")
     if permits.quota is not None:
-        allowances.check(permits.quota, "entitlements.quota")
-    allowances.check_rate_limits(permits.rate_limits, "entitlements.rate_limits")
+        quotas.check(permits.quota, "entitlements.quota")
+    quotas.check_rate_limits(permits.rate_limits, "entitlements.rate_limits")
     _within(permits.monthly_credits, MAX_CREDITS, "entitlements.monthly_credits")
     _check_features(permits.features)
     if len(permits.operation_costs) > MAX_OPERATIONS:

@@ -11,9 +11,9 @@ from typing import assert_never
 import msgspec
 
 from domain.accounts import Account
-from domain.allowances import Quota, RateLimit
 from domain.errors import EntitlementExceeded, PlanInUse, PlanNotOffered
 from domain.event import Event
+from domain.quotas import Quota, RateLimit
 
 FREE = "free"
 INTERNAL = "internal"

@@ -13,9 +13,8 @@ import msgspec
 
 from domain import addresses
 from domain.accounts import Account
-from domain.allowances import Window
 from domain.api_keys import ApiKey
-from domain.calendars import ETERNITY
+from domain.calendars import ETERNITY, Window
 from domain.counters import Kind
 from domain.event import Event
 from domain.permission_query import Query

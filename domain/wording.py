@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from domain.allowances import instant
+from domain.calendars import instant
 
 
 def moment(at: datetime) -> str:

@@ -16,7 +16,7 @@ from eventsourcing.persistence import StoredEvent
 
 from application.ports import CounterLock, Decide, Decided, Locked
 from application.rows import Row
-from domain.allowances import instant
+from domain.calendars import instant
 from domain.event import Metadata
 from domain.verification import Counter
 from infra.event_mapper import EventMapper

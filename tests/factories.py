@@ -5,8 +5,10 @@ from datetime import UTC, datetime
 
 from domain import allowances, api_keys
 from domain.accounts import Account, AccountRegistered
-from domain.allowances import Allowance, Period, Scope
+from domain.allowances import Allowance
 from domain.api_keys import ApiKey, ApiKeyIssued
+from domain.calendars import Period
+from domain.counters import Scope
 from domain.event import Metadata
 from infra.digests import PepperedDigests
 from infra.vault import MasterKeyVault

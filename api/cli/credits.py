@@ -12,7 +12,7 @@ from application import accounts, credit_balances, credits
 from application.credit_balances import Balance
 from application.credits import GrantCredits, Granted
 from application.ports import CreditEntry, Ports
-from domain.allowances import instant
+from domain.calendars import instant
 from domain.credit_amounts import decimal, hundredths
 from domain.credits import DEFAULT_PRIORITY, MAX_PRIORITY, MAX_TIMES
 from domain.errors import InvalidCommand, NotFound

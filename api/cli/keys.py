@@ -13,10 +13,10 @@ from application import accounts, api_keys
 from application.deciding import OPERATOR
 from application.ports import KeyUses, Ports
 from application.time_travel import key_as_of
-from domain.allowances import Quota
 from domain.api_keys import AmendApiKey, ApiKey, IssueApiKey
 from domain.calendars import RatePeriod
 from domain.errors import InvalidCommand
+from domain.quotas import Quota
 
 app = typer.Typer(help="Issue, rotate, import and revoke API keys.", no_args_is_help=True)
 RATE_PERIOD = msgspec.json.Decoder(RatePeriod)

@@ -12,10 +12,10 @@ from api.http.plan_shapes import Reason
 from api.http.quota_answers import AllowanceAnswer
 from api.http.quota_shapes import QuotaBody, QuotaRule, RateLimitBody, quota_rule
 from application.ports import KeyUses, Ports
-from domain.allowances import Quota
 from domain.api_key_rules import Kind, Labels, Scalar
 from domain.api_keys import AmendApiKey, ApiKey, Environment, IssueApiKey
 from domain.calendars import RatePeriod
+from domain.quotas import Quota
 
 Text = Annotated[str, msgspec.Meta(pattern=NO_NUL)]
 Metadata = dict[Text, Text | int | float | bool | None]

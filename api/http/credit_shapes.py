@@ -12,7 +12,7 @@ from api.http.plan_shapes import Reason
 from application.credit_balances import Balance, Check, Costs
 from application.credits import GrantCredits, Granted, Held, Price, Spent
 from application.ports import CreditEntry, CreditEntryKind
-from domain.allowances import instant
+from domain.calendars import instant
 from domain.credit_amounts import decimal, hundredths
 from domain.credit_lots import Every
 from domain.credits import DEFAULT_HOLD_SECONDS, DEFAULT_PRIORITY, MAX_HOLD_SECONDS, MAX_TIMES

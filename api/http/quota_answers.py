@@ -7,10 +7,9 @@ import msgspec
 
 from api.http.answers import instant
 from application.quota_pages import Standing
-from domain.allowances import Scope
 from domain.api_keys import Environment
 from domain.calendars import Period, RatePeriod
-from domain.counters import Kind
+from domain.counters import Kind, Scope
 
 
 class AllowanceAnswer(msgspec.Struct, frozen=True, kw_only=True):

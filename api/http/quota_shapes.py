@@ -8,9 +8,10 @@ from msgspec import UNSET, UnsetType
 
 from api.http.answers import NO_NUL, in_utc
 from api.http.problems import HttpProblem
-from domain.allowances import MAX_AMOUNT, Quota, RateLimit, Scope, check
 from domain.calendars import UTC_NAME, Period, RatePeriod
+from domain.counters import Scope
 from domain.errors import InvalidCommand
+from domain.quotas import MAX_AMOUNT, Quota, RateLimit, check
 
 Amount = Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)]
 Anchor = Annotated[

@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from api.cli.app import Session, build
-from domain.allowances import Quota
 from domain.errors import InvalidCommand, KeyRevoked, NotFound, PlanInUse
+from domain.quotas import Quota
 from tests.application.house import House, opened
 
 

@@ -20,8 +20,8 @@ from application.ports import Policy, Ports, Strength
 from application.sessions import SignedIn
 from application.signing_in import Client, SecondFactor, by_password
 from domain.accounts import Account
-from domain.allowances import Quota
 from domain.api_keys import IssueApiKey
+from domain.quotas import Quota
 from infra.event_mapper import EventMapper
 from infra.event_store import PostgresEventStore
 from infra.passkeys import WebAuthnPasskeys

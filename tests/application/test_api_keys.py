@@ -13,7 +13,6 @@ from application.errors import VersionConflict
 from application.ports import EventStore
 from application.rows import Row
 from domain.accounts import Account
-from domain.allowances import Quota
 from domain.api_key_rules import Labels
 from domain.api_keys import AmendApiKey, IssueApiKey
 from domain.errors import (
@@ -26,6 +25,7 @@ from domain.errors import (
     UnknownPlan,
 )
 from domain.event import Metadata, NewEvent
+from domain.quotas import Quota
 from infra.postgres.connection import conninfo
 from tests.application.house import House, context, opened, owner
 

@@ -32,7 +32,6 @@ from application.deciding import ACCOUNT, Principal, load
 from application.errors import StoreUnavailable
 from application.ports import Policy
 from domain.accounts import Account, Profile
-from domain.allowances import Quota
 from domain.errors import (
     AccountIsStaff,
     AccountNotActive,
@@ -42,6 +41,7 @@ from domain.errors import (
     NotFound,
     NotPermitted,
 )
+from domain.quotas import Quota
 from infra.embedded import RunningPostgres
 from infra.erasure_ledger import FolderLedger
 from tests.application.house import House, context, opened, owner

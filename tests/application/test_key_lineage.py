@@ -17,7 +17,6 @@ from application.errors import AnalyticsUnavailable
 from application.key_import import ImportedKey
 from application.ports import KeyTrail, LakeFormat, Trace, UsageWanted
 from domain.accounts import Account
-from domain.allowances import Quota
 from domain.api_keys import AmendApiKey, IssueApiKey
 from domain.errors import (
     ImportRefused,
@@ -26,6 +25,7 @@ from domain.errors import (
     NotFound,
     NotPermitted,
 )
+from domain.quotas import Quota
 from infra.digests import PepperedDigests
 from infra.postgres.connection import conninfo
 from tests.application.house import House, context, opened, owner

@@ -10,7 +10,6 @@ from application.deciding import Principal
 from application.key_quotas import shared_quota
 from application.plans import known_plan
 from domain.accounts import PlanAssigned
-from domain.allowances import Quota
 from domain.errors import (
     EntitlementExceeded,
     NotFound,
@@ -22,6 +21,7 @@ from domain.errors import (
 )
 from domain.plan_rules import ChangePlan, PublishPlan
 from domain.plans import Entitlements, renewal_after
+from domain.quotas import Quota
 from tests.application.house import House, context, opened, owner
 
 pytestmark = pytest.mark.anyio

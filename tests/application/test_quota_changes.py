@@ -10,10 +10,11 @@ from application import api_keys, quotas
 from application.allowances import allowance_id, standing
 from application.deciding import ALLOWANCE, load
 from application.rules import account_rules
-from domain.allowances import Allowance, Quota
+from domain.allowances import Allowance
 from domain.api_keys import AmendApiKey
 from domain.calendars import Calendar, Period, window
 from domain.counters import PLAN_BITS
+from domain.quotas import Quota
 from infra.postgres.connection import conninfo
 from tests.application.house import House, context, owner
 

@@ -5,8 +5,8 @@ import pytest
 
 from application import quota_pages, quotas
 from application.deciding import OPERATOR
-from domain.allowances import Quota
 from domain.errors import InvalidCommand, NotFound, NotPermitted
+from domain.quotas import Quota
 from infra.postgres.connection import conninfo
 from tests.application.house import House, context, opened, owner
 

@@ -14,9 +14,9 @@ from application.plans import known_plan
 from application.ports import Ports
 from application.renewals import renew_due, renewing
 from domain.accounts import Account, PlanAssigned, PlanChangeCancelled
-from domain.allowances import Quota
 from domain.plan_rules import PublishPlan
 from domain.plans import Entitlements, renewal_after
+from domain.quotas import Quota
 from infra.postgres.connection import conninfo
 from tests.application.house import House, context, opened
 

@@ -9,11 +9,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from application.deciding import ALLOWANCE, API_KEY, FOLLOWED
 from application.rules import key_rules
 from domain import api_keys, key_lineage
-from domain.allowances import AllowanceSet, RateLimit
+from domain.allowances import AllowanceSet
 from domain.api_keys import AmendApiKey, ApiKey, ApiKeyEvent, IssueApiKey
 from domain.counters import Rule, quota_counter
 from domain.event import Event, Recorded
 from domain.key_lineage import Secret
+from domain.quotas import RateLimit
 from domain.verification import Presented, judge
 from projections.key_directory import KeyDirectory
 from tests.exploring import examples

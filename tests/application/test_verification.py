@@ -17,14 +17,15 @@ from application.rules import RuleBook
 from application.verdicts import Verdict
 from application.verification import Verifier
 from domain import key_format
-from domain.allowances import Allowance, AllowanceSet, GlobalReset, Period, Quota, RateLimit
+from domain.allowances import Allowance, AllowanceSet, GlobalReset
 from domain.api_keys import ApiKey
-from domain.calendars import ETERNITY
+from domain.calendars import ETERNITY, Period
 from domain.counters import PLAN_BITS, counter_of, quota_counter
 from domain.errors import UnknownOperation
 from domain.event import Recorded, Unreadable
 from domain.permission_query import Query, parse
 from domain.plans import Entitlements, Plan, rule_no
+from domain.quotas import Quota, RateLimit
 from domain.verification import Counter
 from projections.key_directory import KeyDirectory
 from projections.recent_keys import Fetched

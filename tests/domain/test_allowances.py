@@ -7,20 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain import allowances, calendars, counters
-from domain.allowances import (
-    ETERNITY,
-    MAX_AMOUNT,
-    Allowance,
-    AllowanceLifted,
-    AllowanceReset,
-    AllowanceSet,
-    Period,
-    Quota,
-    RateLimit,
-)
-from domain.calendars import Calendar, Window
+from domain import allowances, calendars, counters, quotas
+from domain.allowances import Allowance, AllowanceLifted, AllowanceReset, AllowanceSet
+from domain.calendars import ETERNITY, Calendar, Period, Window
 from domain.errors import InvalidCommand
+from domain.quotas import MAX_AMOUNT, Quota, RateLimit
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 LAST = int(datetime(9990, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
@@ -110,13 +101,13 @@ def test_lifetime_is_one_window() -> None:
 @pytest.mark.parametrize("limit", [-1, MAX_AMOUNT + 1])
 def test_limit_that_can_t_be_counted_is_refused(limit: int) -> None:
     with pytest.raises(InvalidCommand) as refused:
-        allowances.check(Quota(limit, "day"))
+        quotas.check(Quota(limit, "day"))
     assert refused.value.param == "quota.limit"
 
 
 @pytest.mark.parametrize("limit", [0, 1, MAX_AMOUNT])
 def test_limit_from_nothing_to_the_largest_is_fine(limit: int) -> None:
-    assert allowances.check(Quota(limit, "day")).limit == limit
+    assert quotas.check(Quota(limit, "day")).limit == limit
 
 
 def state(*more: AllowanceSet | AllowanceLifted) -> Allowance:
@@ -241,13 +232,13 @@ def test_reset_begins_a_window_and_ends_none() -> None:
 )
 def test_time_zone_that_nobody_knows_is_refused(name: str) -> None:
     with pytest.raises(InvalidCommand) as refused:
-        allowances.check(Quota(1, "day", time_zone=name))
+        quotas.check(Quota(1, "day", time_zone=name))
     assert refused.value.param == "quota.time_zone"
 
 
 def test_anchor_without_a_time_zone_is_refused() -> None:
     with pytest.raises(InvalidCommand) as refused:
-        allowances.check(Quota(1, "day", anchor=datetime(2026, 1, 1)))
+        quotas.check(Quota(1, "day", anchor=datetime(2026, 1, 1)))
     assert refused.value.param == "quota.anchor"
 
 
@@ -271,14 +262,14 @@ def test_rate_limit_that_counts_nothing_or_refuses_everybody_is_refused(
     limit: RateLimit, param: str
 ) -> None:
     with pytest.raises(InvalidCommand) as refused:
-        allowances.check_rate_limits((limit,))
+        quotas.check_rate_limits((limit,))
     assert refused.value.param == param
 
 
 def test_rate_limit_of_nothing_closes_on_purpose() -> None:
-    assert allowances.check_rate_limits((RateLimit("shut", 0, "second", 2),))
+    assert quotas.check_rate_limits((RateLimit("shut", 0, "second", 2),))
 
 
 def test_rate_limits_have_names_of_their_own() -> None:
     with pytest.raises(InvalidCommand):
-        allowances.check_rate_limits((RateLimit("a", 1, "second"), RateLimit("a", 1, "hour")))
+        quotas.check_rate_limits((RateLimit("a", 1, "second"), RateLimit("a", 1, "hour")))

@@ -5,8 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from domain import credits
-from domain.allowances import MAX_AMOUNT, microseconds
-from domain.calendars import ETERNITY
+from domain.calendars import ETERNITY, microseconds
 from domain.credit_accounts import CreditAccount
 from domain.credit_amounts import decimal, hundredths
 from domain.credit_events import (
@@ -23,6 +22,7 @@ from domain.credit_events import (
 from domain.credit_lots import month_of, month_start_us
 from domain.credits import Entries, GrantCredits, Standing
 from domain.errors import CreditsExhausted, HoldEnded, InvalidAmount, InvalidCommand
+from domain.quotas import MAX_AMOUNT
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

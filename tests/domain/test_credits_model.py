@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from domain import credits
-from domain.allowances import instant, microseconds
-from domain.calendars import ETERNITY
+from domain.calendars import ETERNITY, instant, microseconds
 from domain.credit_accounts import CreditAccount
 from domain.credit_events import CreditDrawn, CreditEvent, postings
 from domain.credit_lots import later, month_of, month_start_us

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from domain import api_keys, key_lineage
-from domain.allowances import RateLimit
 from domain.api_keys import (
     AmendApiKey,
     ApiKey,
@@ -22,6 +21,7 @@ from domain.api_keys import (
 )
 from domain.errors import InvalidCommand, KeyRevoked
 from domain.key_lineage import Secret
+from domain.quotas import RateLimit
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 ISSUED = ApiKeyIssued(

@@ -7,12 +7,13 @@ import msgspec
 import pytest
 
 from domain.account_events import AccountClosed, NoteWritten, PasswordSet
-from domain.allowances import AllowanceSet, RateLimit
+from domain.allowances import AllowanceSet
 from domain.api_keys import ApiKeyLimitsSet, ApiKeyRotated
 from domain.disclosure import seen, sees_reasons
 from domain.event import Event, Metadata, Recorded, name_fields, personal_fields, stored_name
 from domain.events import DecisionEvent
 from domain.plain_words import sentence, who
+from domain.quotas import RateLimit
 from domain.sessions import SessionStarted
 from domain.staff import rights_of
 from domain.verification import VerificationsCounted

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from domain import accounts, plan_rules, plans
 from domain.accounts import Account, AccountEvent, AccountRegistered, PlanAssigned
-from domain.allowances import Quota, RateLimit, check
 from domain.errors import EntitlementExceeded, InvalidCommand, PlanInUse, PlanNotOffered
 from domain.plan_rules import ChangePlan, PublishPlan
 from domain.plans import (
@@ -20,6 +19,7 @@ from domain.plans import (
     PlanPublished,
     PlanRetired,
 )
+from domain.quotas import Quota, RateLimit, check
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 TEAM = PlanPublished(

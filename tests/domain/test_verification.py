@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.accounts import Account
-from domain.allowances import ETERNITY, Window
 from domain.api_keys import ApiKey
+from domain.calendars import ETERNITY, Window
 from domain.verification import (
     GRANTED,
     STALE,

@@ -37,14 +37,7 @@ from domain.accounts import (
     TotpRemoved,
     UsernameChanged,
 )
-from domain.allowances import (
-    AllAllowancesReset,
-    AllowanceLifted,
-    AllowanceReset,
-    AllowanceSet,
-    Quota,
-    RateLimit,
-)
+from domain.allowances import AllAllowancesReset, AllowanceLifted, AllowanceReset, AllowanceSet
 from domain.api_keys import (
     ApiKeyExpirySet,
     ApiKeyImported,
@@ -82,6 +75,7 @@ from domain.purchases import (
     PurchaseRefunded,
     PurchaseStarted,
 )
+from domain.quotas import Quota, RateLimit
 from domain.sessions import SessionEnded, SessionReuseDetected, SessionStarted
 from domain.verification import VerificationsCounted
 from infra.event_mapper import EventMapper

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from application.errors import StoreUnavailable
 from application.ports import Counted, Flush
-from domain.allowances import ETERNITY, MAX_AMOUNT, Window
-from domain.calendars import Calendar, length
+from domain.calendars import ETERNITY, Calendar, Window, length
 from domain.counters import Rule
+from domain.quotas import MAX_AMOUNT
 from domain.verification import (
     GRANTED,
     KINDS,

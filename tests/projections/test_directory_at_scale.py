@@ -19,10 +19,11 @@ from application.errors import StoreUnavailable
 from application.key_rotation import rotate
 from domain import ids
 from domain.accounts import Account, AccountRegistered, PlanAssigned
-from domain.allowances import Allowance, AllowanceLifted, AllowanceSet, Quota, RateLimit
+from domain.allowances import Allowance, AllowanceLifted, AllowanceSet
 from domain.api_key_events import ApiKeyIssued, ApiKeyRevoked, ApiKeyRotated
 from domain.api_keys import AmendApiKey, ApiKey
 from domain.event import Event, Recorded
+from domain.quotas import Quota, RateLimit
 from infra.postgres import missing_keys
 from infra.postgres.missing_keys import PostgresMissingKeys
 from infra.postgres.states import load_states

@@ -12,10 +12,11 @@ from application import accounts, api_keys
 from application.deciding import FOLLOWED
 from application.ports import Followed, Unreadable
 from domain.accounts import AccountRegistered, AccountSuspended
-from domain.allowances import AllowanceLifted, AllowanceSet, Quota
+from domain.allowances import AllowanceLifted, AllowanceSet
 from domain.api_keys import AmendApiKey, ApiKeyPaused, ApiKeyRevoked
 from domain.event import Event, Recorded
 from domain.plans import SHIPPED, stream
+from domain.quotas import Quota
 from domain.verification import Presented, judge
 from infra.postgres.states import load_states
 from projections.key_directory import KeyDirectory

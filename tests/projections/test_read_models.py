@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from application import accounts, api_keys
-from domain.allowances import MAX_AMOUNT, Quota
 from domain.api_keys import AmendApiKey, ApiKey
+from domain.quotas import MAX_AMOUNT, Quota
 from projections.api_keys import without_digest
 from tests.application.house import House, context, opened, owner
 from tests.factories import an_id, an_issued, registered
