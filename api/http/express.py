@@ -17,6 +17,8 @@ from api.http.verify_lane import PATH
 from api.http.wire import BoundedHttp
 
 MAX_BODY_BYTES = 16 * 1024
+# Longer ones are parsed each time: what is remembered is held as long as the connection is open.
+MAX_REMEMBERED_BYTES = 2 * 1024
 
 _PATH = PATH.encode()
 _HEAD_ENDS = b"\r\n\r\n"
@@ -110,6 +112,7 @@ class ExpressHttp(BoundedHttp):
     def on_message_complete(self) -> None:
         whole = self._whole
         if whole is not None:
+            self._in_message = False
             head = self._read() if len(whole) <= MAX_BODY_BYTES else None
             if head is not None and self._began(head, whole):
                 self._whole = None
@@ -142,10 +145,12 @@ class ExpressHttp(BoundedHttp):
         """Close a connection that nothing came on for so long. The express lane doesn't set its
         timer anew with every answer: the rest of the time is waited for when it has run out."""
         self.timeout_keep_alive_task = None
+        if not self._is_idle():
+            return  # the answer sets it
         left = self._answered_at + self.timeout_keep_alive - self.loop.time()
         if left <= 0:
             super().timeout_keep_alive_handler()
-        elif self._is_idle():  # else the answer sets it
+        else:
             self._set_keep_alive(left)
 
     def _wait_for_more(self) -> None:
@@ -153,10 +158,6 @@ class ExpressHttp(BoundedHttp):
         self._answered_at = self.loop.time()
         if self.timeout_keep_alive_task is None:
             self._set_keep_alive(self.timeout_keep_alive)
-
-    def _set_keep_alive(self, seconds: float) -> None:
-        handler = self.timeout_keep_alive_handler
-        self.timeout_keep_alive_task = self.loop.call_later(seconds, handler)
 
     def _is_plain(self) -> bool:
         parser = self.parser
@@ -170,13 +171,9 @@ class ExpressHttp(BoundedHttp):
             and not self.flow.write_paused
         )
 
-    def _is_idle(self) -> bool:
-        cycle: object = self.cycle  # None before the first request, whatever uvicorn declares
-        return cycle is None or self.cycle.response_complete
-
     def _is_between(self) -> bool:
         """Whether the next byte is the first of a request, and nothing is in its way."""
-        return not self._in_head and self._is_idle() and not self.flow.write_paused
+        return not self._in_message and self._is_idle() and not self.flow.write_paused
 
     def _read(self) -> Head | None:
         return None if self._door is None else self._door.read(self.headers, self._address)
@@ -193,7 +190,9 @@ class ExpressHttp(BoundedHttp):
         """Take note of the head of a request that came as one piece of data, alone."""
         data = self._arrived
         end = data.find(_HEAD_ENDS) + len(_HEAD_ENDS)
-        if self._messages == 1 and len(data) - end == len(body) and data.endswith(body):
+        if end > MAX_REMEMBERED_BYTES or self._messages != 1:
+            return
+        if len(data) - end == len(body) and data.endswith(body):
             self._head_bytes_again, self._size_again = data[:end], len(data)
             self._head_again = head
 

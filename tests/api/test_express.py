@@ -122,6 +122,7 @@ async def test_body_in_pieces_goes_the_ordinary_way(line: Line, key: str) -> Non
         (("Expect: 100-continue",), b"{}", 200),
         (("Connection: close",), b"{}", 200),
         (("Connection: upgrade", "Upgrade: websocket"), b"{}", 200),
+        (("Connection: upgrade", "Upgrade: h2c"), b'{"key": "nobody"}', 403),
         ((), b'{"model": "' + b"m" * 20_000 + b'"}', 400),
         ((), b'{"key": "nobody"}', 403),
         (tuple(f"X-{n}: 1" for n in range(70)), b"{}", 431),
@@ -171,7 +172,9 @@ async def test_revoked_key_is_refused_at_once(
     key_id = (await send(line.port, asked(key))).json()["key_id"]
     staff = (await people.staff())["authorization"]
     path = f"/v1/keys/{key_id}/revoke"
-    reply = await send(line.port, request("POST", path, [f"Authorization: {staff}"], b""))
+    headers = [f"Authorization: {staff}", "Content-Type: application/json"]
+    said = b'{"reason": "for a test"}'
+    reply = await send(line.port, request("POST", path, headers, said))
     assert reply.status == 204
     assert (await send(line.port, asked(key))).json()["code"] == "REVOKED"
 

@@ -1,10 +1,12 @@
 """A head that comes again byte for byte is not parsed anew, and nobody can tell."""
 
 import asyncio
+import gc
 import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
+from weakref import ref
 
 import pytest
 import uvicorn
@@ -63,6 +65,17 @@ class Echo:
         return b"ordinary %b %b" % (secret, await collect_body(PATH, announced, receive))
 
 
+class Late(Echo):
+    """Answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Reply] = []
+
+    def begin(self, body: bytes, caller: str, request_id: str, reply: Reply) -> bool:
+        self.waiting.append(reply)
+        return True
+
+
 async def elsewhere(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.start", "status": 404, "headers": []})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -93,8 +106,8 @@ class Wire(asyncio.Transport):
     def resume_reading(self) -> None: ...
 
 
-def connected(http: type[ExpressHttp]) -> ExpressHttp:
-    echo = Echo()
+def connected(http: type[ExpressHttp], echo: Echo | None = None) -> ExpressHttp:
+    echo = echo or Echo()
     config = uvicorn.Config(
         Door(elsewhere, lane=echo.lane, express=echo, production=False),
         http=http,
@@ -133,7 +146,16 @@ async def answers(protocol: ExpressHttp, pieces: list[bytes]) -> bytes:
 
 
 BODIES = [b"{}", b"[]", b"!!", b'"a"', b"\r\n\r\n", asked("b", b"{}"), in_chunks("b", b"{}")]
+# Answered before their bodies came: what follows is body.
+EARLY = [
+    request("GET", "/elsewhere", ["Content-Length: 1"]),
+    request("GET", "/elsewhere", [f"Content-Length: {len(asked('a', b'{}'))}"]),
+    request("GET", "/elsewhere", ["Transfer-Encoding: chunked"]),
+]
+UPGRADE = ("Connection: Upgrade", "Upgrade: h2c")
 REQUESTS = st.one_of(
+    st.sampled_from(EARLY),
+    st.builds(lambda body: asked("a", body, *UPGRADE), st.sampled_from(BODIES)),
     st.builds(asked, st.sampled_from("ab"), st.sampled_from(BODIES)),
     st.builds(in_chunks, st.sampled_from("ab"), st.sampled_from(BODIES)),
     st.builds(lambda key, body: b"\r\n" + asked(key, body), st.just("a"), st.sampled_from(BODIES)),
@@ -152,6 +174,9 @@ REQUESTS = st.one_of(
     requests=[in_chunks("a", b"{}\r\n0\r\n\r\n"), in_chunks("a", b"{}")], cuts=[], together=False
 )
 @example(requests=[asked("a", b"{}"), asked("a", b"[]")], cuts=[], together=True)
+@example(requests=[asked("a", b"{}"), EARLY[1], asked("a", b"{}")], cuts=[], together=False)
+@example(requests=[EARLY[0], *[b"Z" + asked("a", b"{}")] * 2], cuts=[], together=False)
+@example(requests=[asked("a", b"{}"), EARLY[2], asked("a", b"{}")], cuts=[], together=False)
 @settings(max_examples=60)
 async def test_what_is_answered_is_what_a_parser_would_have_found(
     requests: list[bytes], cuts: list[int], together: bool
@@ -191,6 +216,50 @@ async def test_a_connection_that_says_nothing_more_is_closed_and_a_busy_one_is_n
         while not protocol.transport.is_closing():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     protocol.connection_lost(None)
+
+
+async def test_connection_is_not_closed_over_a_request_that_came_at_the_last_moment() -> None:
+    late = Late()
+    protocol = connected(ExpressHttp, late)
+    protocol.timeout_keep_alive = 0.1  # type: ignore[assignment]
+    protocol.data_received(asked("a", b"{}"))
+    late.waiting.pop()(b"first")
+    protocol.data_received(asked("a", b"[]"))
+    await asyncio.sleep(0.15)
+    assert not protocol.transport.is_closing()
+    late.waiting.pop()(b"second")
+    assert protocol.transport.written.endswith(b"second")  # type: ignore[attr-defined]
+    async with asyncio.timeout(10):
+        while not protocol.transport.is_closing():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    protocol.connection_lost(None)
+
+
+async def test_long_head_is_parsed_each_time() -> None:
+    """Or ten thousand idle connections would hold gigabytes: one read may bring 256 KiB."""
+    Noting.seen = []
+    long = asked("a", b"{}", "X-Long:" + " " * 3000 + "x")
+    written = await answers(connected(Noting), [long, long])
+    assert (written.count(b"express a {}"), len(Noting.seen)) == (2, 2)
+
+
+@pytest.mark.parametrize("error", [None, ConnectionResetError()])
+async def test_connection_that_is_gone_is_forgotten_at_once(error: Exception | None) -> None:
+    """The collector comes seldom: what waits for it would add up, as fast as clients come."""
+    protocol = connected(ExpressHttp)
+    for each in (asked("a", b"{}"), asked("a", b"{}"), request("GET", "/elsewhere")):
+        protocol.data_received(each)
+        await asyncio.sleep(0.01)
+    protocol.data_received(asked("a", b"{}") * 2)
+    gone = ref(protocol)
+    gc.disable()
+    try:
+        protocol.connection_lost(error)
+        del protocol
+        await asyncio.sleep(0.01)
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 @pytest.fixture

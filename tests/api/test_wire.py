@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import socket
 from time import monotonic
 from typing import Any
 
@@ -12,7 +13,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from api.http.door import Door
 from api.http.request_body import collect_body
-from api.http.wire import MAX_HEAD_BYTES, BoundedHttp, direct_of
+from api.http.wire import MAX_AHEAD, MAX_HEAD_BYTES, BoundedHttp, direct_of
 from tests.api.serving import read_reply, request, send, serving
 
 pytestmark = pytest.mark.anyio
@@ -97,6 +98,95 @@ async def test_a_body_that_drips_on_after_the_answer_is_closed() -> None:
     async with serving(names, Hasty) as port:
         head = request("POST", "/early", ["Content-Length: 1000"])
         assert await seconds_until_closed(port, head, *[b"a"] * 20) < 2
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [request("GET", "/"), b"\r\n"],
+        [request("POST", "/early", ["Content-Length: 5"]), b"12345"],
+    ],
+)
+async def test_what_begins_no_request_keeps_no_connection_open(pieces: list[bytes]) -> None:
+    class Idle(Hasty):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self.timeout_keep_alive = 0.2  # type: ignore[assignment]
+
+    async with serving(names, Idle) as port:
+        assert await seconds_until_closed(port, *pieces) < 2
+
+
+async def test_body_is_read_where_another_protocol_is_asked_for() -> None:
+    """Java's client asks for HTTP/2 so. Lost, {"key": ...} would be a question about the caller's
+    own key; and taken for a request, anybody could smuggle one past a proxy."""
+    body = request("GET", "/smuggled")
+    upgrade = ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAA"]
+    head = request("POST", LANE, [*upgrade, f"Content-Length: {len(body)}"])
+    chunked = request("POST", LANE, [*upgrade, "Transfer-Encoding: chunked"])
+    last = request("POST", LANE, [], b"last")
+    async with serving(with_lane()) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        pieces = [head + body + head, body, head + body[:9], body[9:], request("GET", "/", upgrade)]
+        for piece in [*pieces, chunked, b"4\r\nbody\r\n0\r\n\r\n" + last]:
+            writer.write(piece)
+            await asyncio.sleep(0.02)
+        async with asyncio.timeout(5):
+            bodies = [(await read_reply(reader)).body for _ in range(6)]
+        writer.close()
+    assert bodies[:3] == [body] * 3
+    assert b"http2-settings" in bodies[3]
+    assert bodies[4:] == [b"body", b"last"]
+
+
+async def test_framing_is_judged_where_another_protocol_is_asked_for() -> None:
+    async with serving(with_lane()) as port:
+        upgrade = ["Connection: Upgrade", "Upgrade: h2c", "Transfer-Encoding: gzip"]
+        reply = await send(port, request("POST", LANE, upgrade) + request("GET", "/smuggled"))
+    assert reply.status == 400
+
+
+async def large(scope: Scope, receive: Receive, send: Send) -> None:
+    body = b"x" * 8_000_000
+    length = [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": length})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+@pytest.mark.parametrize("requests", [1, MAX_AHEAD + 2])
+async def test_who_takes_no_answers_is_cut_off(requests: int) -> None:
+    """Or the answers, and whatever was asked ahead, would be held for ever."""
+    lost = asyncio.Event()
+
+    class Impatient(BoundedHttp):
+        write_deadline_seconds = 0.2 if requests == 1 else 60
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            lost.set()
+
+    async with serving(large, Impatient) as port:
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(request("GET", "/") * requests)
+            async with asyncio.timeout(5):
+                await lost.wait()
+
+
+async def test_who_takes_a_long_answer_slowly_gets_all_of_it() -> None:
+    class Impatient(BoundedHttp):
+        write_deadline_seconds = 0.2
+
+    async with serving(large, Impatient) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1000)
+        writer.write(request("GET", "/"))
+        await reader.readuntil(b"\r\n\r\n")
+        left, began = 8_000_000, monotonic()
+        async with asyncio.timeout(10):
+            while left:
+                left -= len(await reader.readexactly(min(left, 400_000)))
+                await asyncio.sleep(0.02)
+        writer.close()
+    assert monotonic() - began > 0.3
 
 
 async def test_slow_but_honest_clients_are_served_on_one_connection() -> None:

@@ -170,6 +170,25 @@ async def test_password_that_is_changed_while_it_is_checked_opens_nothing(
         await enter(ports, context(PUBLIC), person.email, PASSWORD, NOTHING, HERE)
 
 
+async def test_name_that_changes_hands_while_it_is_checked_opens_neither_account(
+    house: House, somebody: Somebody
+) -> None:
+    """The failure was counted for the one that had it; the next try finds the other."""
+    person = await somebody()
+    made = context(person.principal())
+    heirs: list[str] = []
+
+    async def inherited() -> None:
+        await closing.close_own(person.ports, made, erase=True, grace_days=0)
+        heirs.append((await house.account(person.email)).id)
+
+    meanwhile: Any = Meanwhile(person.ports.passwords, inherited)
+    ports = msgspec.structs.replace(person.ports, passwords=meanwhile)
+    with pytest.raises(WrongCredentials):
+        await signing_in.by_password(ports, context(PUBLIC), person.email, PASSWORD, NOTHING, HERE)
+    assert [(await person.sign_in()).account.id] == heirs
+
+
 async def test_what_cannot_be_undone_takes_a_fresh_sign_in(somebody: Somebody) -> None:
     """Or whoever finds a token destroys an account, and not only closes it."""
     person = await somebody()
