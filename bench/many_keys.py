@@ -19,7 +19,8 @@ import psycopg
 from application.deciding import FOLLOWED
 from bench.seeding import SeededKey
 from domain import key_format
-from domain.counters import counter_of
+from domain.calendars import Period
+from domain.counters import quota_counter
 from infra.digests import PepperedDigests
 from infra.event_mapper import EventMapper
 from infra.postgres.connection import conninfo
@@ -58,10 +59,15 @@ class Form(NamedTuple):
 
 
 def copy_keys(
-    url: str, model: list[SeededKey], digests: PepperedDigests, accounts: int, secrets: int
+    url: str,
+    model: list[SeededKey],
+    period: Period,
+    digests: PepperedDigests,
+    accounts: int,
+    secrets: int,
 ) -> Copied:
-    """So many accounts more, each with as many keys as the model's account has; so many of the
-    keys have a secret that is known."""
+    """So many accounts more, each with as many keys as the model's account has, which have a quota
+    by this period; so many of the keys have a secret that is known."""
     known: list[str] = []
     every = max(accounts * len(model) // secrets, 1)
 
@@ -79,7 +85,7 @@ def copy_keys(
         connection.execute("SET synchronous_commit = off")
         for start in range(0, accounts, ACCOUNTS_AT_ONCE):
             count = min(ACCOUNTS_AT_ONCE, accounts - start)
-            blocks = _rows(forms, start * len(model), count, digest)
+            blocks = _rows(forms, start * len(model), count, period, digest)
             with connection.transaction(), connection.cursor() as cursor:
                 for table, block in blocks.items():
                     names = ", ".join(_TABLES[table])
@@ -98,7 +104,11 @@ def copy_keys(
 
 
 def _rows(
-    forms: list[list[Form]], first: int, accounts: int, digest: Callable[[int], bytes]
+    forms: list[list[Form]],
+    first: int,
+    accounts: int,
+    period: Period,
+    digest: Callable[[int], bytes],
 ) -> dict[str, bytearray]:
     """The rows of so many accounts, in the format of a binary COPY."""
     blocks = {table: bytearray() for table in _TABLES}
@@ -115,7 +125,7 @@ def _rows(
                 b"packed_key": key,
                 b"digest": hashed,
                 b"base64": b64encode(hashed),
-                b"counter": str(counter_of(text, "quota")).encode(),
+                b"counter": str(quota_counter(text, period)).encode(),
             }
             for form in each:
                 block = blocks[form.table]

@@ -17,6 +17,7 @@ from bench.machine import Cores
 from bench.many_keys import copy_keys
 from bench.seeding import SeededKey, seed
 from bench.speed import PATH
+from domain.calendars import Period
 from domain.quotas import Quota
 from house import opened
 from infra.digests import PepperedDigests
@@ -24,6 +25,7 @@ from infra.postgres.connection import conninfo
 
 KEYS, KEYS_EACH = 100_000, 50
 PLAN_WITHOUT_QUOTA = "internal"
+PERIOD: Period = "minute"
 CONNECTIONS = 32
 WINDOW_SECONDS = 4
 BOUNDARIES = 2
@@ -91,12 +93,12 @@ def _seeded(on: Ground) -> list[str]:
     """Keys that commands would have written; their counters are made when they are used."""
     model = asyncio.run(_model(on))
     digests = PepperedDigests(on.settings.key_pepper)
-    return copy_keys(on.database_url, model, digests, KEYS // KEYS_EACH, KEYS).secrets
+    return copy_keys(on.database_url, model, PERIOD, digests, KEYS // KEYS_EACH, KEYS).secrets
 
 
 async def _model(on: Ground) -> list[SeededKey]:
     async with opened(on.settings, on.database_url, verifying=False) as house:
-        quota = Quota(1_000_000_000, "minute")
+        quota = Quota(1_000_000_000, PERIOD)
         return (await seed(house.ports, 1, KEYS_EACH, quota, PLAN_WITHOUT_QUOTA)).keys
 
 

@@ -132,7 +132,8 @@ def _filled(
     postgres = start_postgres(data, print)
     try:
         began = time.monotonic()
-        copied = copy_keys(postgres.url, model, digests, math.ceil(keys / KEYS_EACH), asked)
+        accounts = math.ceil(keys / KEYS_EACH)
+        copied = copy_keys(postgres.url, model, QUOTA.period, digests, accounts, asked)
         seconds = time.monotonic() - began
         sampled, wrong = disagreeing(postgres.url, keys)
     finally:
