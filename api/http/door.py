@@ -18,6 +18,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from api.http.codes import CODES
 from api.http.cors import Cors
 from api.http.express_door import Engine, ExpressDoor
+from api.http.oauth_errors import OAUTH_PATHS, as_oauth
 from api.http.problems import HttpProblem, answer_for, respond
 from api.http.request_body import (
     BODY_DEADLINE_SECONDS,
@@ -184,7 +185,7 @@ class Door:
         except Disconnected:
             answer.status = _CLIENT_CLOSED_REQUEST
         except Exception as exc:
-            await _answer_failure(exc, answer, answer.send, request_id)
+            await _answer_failure(exc, answer, answer.send, request_id, path in OAUTH_PATHS)
         finally:
             if path not in _UNLOGGED:
                 _log_request(_log.info, scope, path, answer.status, started_at, request_id)
@@ -238,6 +239,11 @@ def _identify(scope: HTTPScope) -> tuple[str, int]:
 
 
 def _check_bounds(scope: HTTPScope, header_bytes: int) -> None:
+    hosts = sum(name == b"host" for name, _ in scope["headers"])
+    if hosts > 1 or (not hosts and scope["http_version"] == "1.1"):
+        # Whoever stands between might take another one than we do (RFC 9112, 3.2).
+        detail = "A request names its host once (RFC 9112, 3.2)."
+        raise HttpProblem("INVALID_REQUEST", detail, headers={"connection": "close"}, param="Host")
     if header_bytes > MAX_HEADER_BYTES or len(list(scope["headers"])) > MAX_HEADERS:
         detail = (
             f"At most {MAX_HEADERS} headers with {MAX_HEADER_BYTES} bytes in total are accepted."
@@ -276,13 +282,15 @@ def _key_in_url(param: str | None) -> HttpProblem:
     return HttpProblem("KEY_IN_URL", "A key must not be sent in the URL.", hint, param)
 
 
-async def _answer_failure(exc: Exception, answer: _Answer, send: Send, request_id: str) -> None:
+async def _answer_failure(
+    exc: Exception, answer: _Answer, send: Send, request_id: str, oauth: bool = False
+) -> None:
     if answer.status:
         # Half an answer is out: only the server can still end it, by closing the connection.
         _log.error("answer_broken_off", request_id=request_id, exc_info=exc)
         raise exc
     problem, headers = answer_for(exc, request_id)
-    await respond(send, problem, headers)
+    await respond(send, as_oauth(problem) if oauth else problem, headers)
 
 
 def _log_request(

@@ -70,7 +70,7 @@ class ExpressDoor:
             return None
         if self._ip_allow and not allowed(self._ip_allow, client_ip):
             return None
-        secret, json, request_id, size = None, False, "", 0
+        secret, json, request_id, size, hosts = None, False, "", 0, 0
         for name, value in headers:
             size += len(name) + len(value)
             if name == b"x-api-key" or name == b"authorization":
@@ -79,6 +79,8 @@ class ExpressDoor:
                 secret = _secret(name, value)
                 if secret is None:
                     return None  # or another credential behind it would count
+            elif name == b"host":
+                hosts += 1
             elif name == b"content-type":
                 json = is_json(value)
             elif name == b"request-id":
@@ -86,7 +88,7 @@ class ExpressDoor:
                     request_id = value.decode()
             elif name in _ODD:
                 return None
-        if size > MAX_HEADER_BYTES or secret is None:
+        if size > MAX_HEADER_BYTES or secret is None or hosts != 1:
             return None
         return Head(self._engine.caller(secret, client_ip), json, request_id)
 

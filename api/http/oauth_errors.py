@@ -16,6 +16,9 @@ from api.http.answers import JSON
 from api.http.problem import Problem
 from api.http.problems import MEDIA_TYPE, answer_for
 
+OAUTH_PATHS = frozenset({"/oauth/introspect", "/oauth/revoke", "/v1/auth/refresh"})
+"""What OAuth clients call."""
+
 _BY_CODE = {
     "REFRESH_TOKEN_INVALID": "invalid_grant",
     "ACCOUNT_NOT_ACTIVE": "invalid_grant",

@@ -297,3 +297,23 @@ async def test_connections_beyond_the_cap_are_told_so_and_those_that_are_open_go
         async with asyncio.timeout(5):
             while (await send(port, verify())).status != 200:  # noqa: ASYNC110 - polled
                 await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("path", ["/v1/me", LANE])
+@pytest.mark.parametrize("hosts", ["", "Host: a\r\nHost: b\r\n"])
+async def test_a_request_names_its_host_once(ask: Ask, path: str, hosts: str) -> None:
+    """RFC 9112, 3.2: or whoever stands between takes another one than we do."""
+    head = f"POST {path} HTTP/1.1\r\n{hosts}{KEY}\r\n{JSON}\r\nContent-Length: 2\r\n\r\n"
+    reply = await ask(head.encode() + b"{}")
+    assert (reply.status, reply.json()["param"]) == (400, "Host")
+    old = f"POST {path} HTTP/1.0\r\n{KEY}\r\n{JSON}\r\nContent-Length: 2\r\n\r\n"
+    assert (await ask(old.encode() + b"{}")).status == 200
+
+
+async def test_a_refusal_before_the_framework_speaks_oauth_where_oauth_clients_call(
+    ask: Ask,
+) -> None:
+    twice = ["Content-Type: application/x-www-form-urlencoded"]
+    reply = await ask(request("POST", "/oauth/introspect", twice, b"token=a&token=b"))
+    assert (reply.status, reply.json()["error"]) == (400, "invalid_request")
+    assert "error" not in (await ask(request("POST", "/v1/me", [JSON], b"{no"))).json()
