@@ -182,7 +182,9 @@ def issue_key(client: httpx.Client, plan_account: str | None = None, **fields: A
         "access_token"
     ]
     reply = client.post(
-        "/v1/keys", json={"name": "test", **fields}, headers={"authorization": f"Bearer {token}"}
+        "/v1/keys",
+        json={"name": "test", "reason": "a test needs one", **fields},
+        headers={"authorization": f"Bearer {token}"},
     )
     assert reply.status_code == 201, reply.text
     return str(reply.json()["key"])
