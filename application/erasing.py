@@ -60,7 +60,7 @@ async def erase_now(
     known = await known_account(ports, account_id)
     if not closing.erase(known.state, {}, ports.clock()):
         return None
-    revoked = await _revoke_keys(ports, context, account_id)
+    revoked = await _revoke_keys(ports, context, account_id, reason)
 
     async def attempt() -> Erased | None:
         stream = await known_account(ports, account_id)
@@ -187,17 +187,19 @@ async def _addresses(ports: Ports, account_id: str) -> list[str]:
     return list(found)
 
 
-async def _revoke_keys(ports: Ports, context: Context, account_id: str) -> int:
+async def _revoke_keys(
+    ports: Ports, context: Context, account_id: str, reason: str | None = None
+) -> int:
     """End every key of the account; how many were not ended yet."""
     revoked, after = 0, None
     while page := await ports.lookups.keys_of(account_id, after, KEYS_AT_ONCE):
         after = page[-1].id
         living = [key.id for key in page if key.revoked_at is None]
-        revoked += await retrying(partial(_revoke, ports, context, living))
+        revoked += await retrying(partial(_revoke, ports, context, living, reason))
     return revoked
 
 
-async def _revoke(ports: Ports, context: Context, key_ids: list[str]) -> int:
+async def _revoke(ports: Ports, context: Context, key_ids: list[str], reason: str | None) -> int:
     now = ports.clock()
     changes: list[Change[ApiKey]] = []
     for key_id in key_ids:
@@ -207,5 +209,8 @@ async def _revoke(ports: Ports, context: Context, key_ids: list[str]) -> int:
     if changes:
         # Each batch is a command of its own: a lost reply is looked up by it.
         own = msgspec.structs.replace(context, command_id=new_id(ports, "cmd"), idempotency=None)
-        await commit(ports, own, now, changes)
+        try:
+            await commit(ports, own, now, changes, reason=reason)
+        except AccountNotActive:
+            return 0  # another process was first: there is no key left to seal the reason with
     return len(changes)

@@ -31,6 +31,8 @@ _NOT_TOLD = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 def as_oauth(problem: Problem) -> Problem:
     """The same problem, with what OAuth calls it."""
     error = _BY_CODE.get(problem.code) or _BY_STATUS.get(problem.status)
+    if problem.code == "INVALID_REQUEST" and problem.param == "grant_type":
+        error = "unsupported_grant_type"
     if error is None:
         error = "server_error" if problem.status >= 500 else "invalid_request"
     described = _NOT_TOLD.sub("'", problem.detail)

@@ -77,6 +77,7 @@ def codes_of(operation: Operation) -> list[Code]:
         (not operation.open_query, ("INVALID_REQUEST",)),
         (operation.who != "public", _CALLER),
         (operation.own_hand, ("NOT_WHILE_IMPERSONATING",)),
+        (operation.reason is not None, ("ACCOUNT_NOT_ACTIVE",)),
         (operation.reads, _READ),
         (operation.commands, _COMMAND),
         (operation.once, _ONCE),

@@ -92,6 +92,29 @@ async def test_the_receipt_of_an_erasure_says_what_was_destroyed_and_where_the_l
     assert (await client.post("/v1/auth/register", json=again)).status_code == 201
 
 
+async def test_what_staff_would_do_to_who_is_erased_is_refused_as_the_document_says(
+    client: httpx.AsyncClient, people: People
+) -> None:
+    """There is no history left that could tell why."""
+    person = await people.register()
+    await close(client, await people.sign_in(person["email"]), mode="erase", grace_days=0)
+    staff, document = await people.staff(), (await client.get("/openapi.json")).json()
+    for method, path, body in (
+        ("PUT", "/v1/accounts/{account_id}/quota", {"limit": 5, "period": "day"}),
+        ("PUT", "/v1/accounts/{account_id}/plan", {"plan": "pro"}),
+        ("POST", "/v1/accounts/{account_id}/sessions/end", {}),
+        ("POST", "/v1/quotas/reset", {"ids": [person["id"]]}),
+        ("POST", "/v1/credits/grants", {"amount": "5.00", "account_id": person["id"]}),
+    ):
+        url = path.format(account_id=person["id"])
+        reply = await client.request(
+            method, url, json={**body, "reason": "too late"}, headers=staff
+        )
+        refused(reply, 403, "ACCOUNT_NOT_ACTIVE")
+        media = document["paths"][path][method.lower()]["responses"]["403"]["content"]
+        assert "ACCOUNT_NOT_ACTIVE" in media["application/problem+json"]["examples"], path
+
+
 async def test_imported_people_sign_in_with_the_password_they_have_and_are_hashed_anew(
     client: httpx.AsyncClient, people: People, house: House
 ) -> None:

@@ -449,6 +449,7 @@ async def test_suspension_ends_tokens_within_a_second_and_refresh_waits(
         ("/oauth/revoke", {}, "service", 400, "invalid_request"),
         ("/v1/auth/refresh", {"refresh_token": "thr_none"}, None, 401, "invalid_grant"),
         ("/v1/auth/refresh", {}, None, 400, "invalid_request"),
+        ("/v1/auth/refresh", {"grant_type": "password"}, None, 400, "unsupported_grant_type"),
     ],
 )
 async def test_what_oauth_clients_are_refused_says_why_as_oauth_has_it(

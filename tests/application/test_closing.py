@@ -206,19 +206,34 @@ class Between:
         return call
 
 
-@pytest.mark.parametrize(("port", "method"), [("closings", "held_of"), ("store", "append")])
+async def test_who_has_keys_is_erased_at_once_by_staff_too(house: House) -> None:
+    """The reason is good for all that the erasure writes."""
+    account, admin = await house.account(), await house.account()
+    await house.key(account)
+    staffs = msgspec.structs.replace(owner(admin), roles=frozenset({"admin"}))
+    receipt = await close(house, account, staffs, erase=True, grace_days=0, reason="asked to")
+    assert receipt.status == "erased"
+    assert receipt.erased is not None
+    assert receipt.erased["keys_revoked"] == 1
+
+
+@pytest.mark.parametrize(
+    ("port", "method", "before"),
+    [("closings", "held_of", True), ("store", "append", False), ("store", "append", True)],
+)
 async def test_there_is_a_receipt_of_the_erasure_whichever_process_did_it(
-    house: House, tmp_path: Path, port: str, method: str
+    house: House, tmp_path: Path, port: str, method: str, before: bool
 ) -> None:
     """Housekeeping may see the closing before its own process goes on."""
     account = await house.account()
+    await house.key(account)
     ledger = FolderLedger(tmp_path)
     others = house.ports
 
     async def housekeeper() -> None:
         await erasing.erase_due(others)
 
-    first = Between(getattr(others, port), method, housekeeper, before=port == "closings")
+    first = Between(getattr(others, port), method, housekeeper, before=before)
     changed: dict[str, Any] = {port: first, "ledger": ledger}
     house.ports = msgspec.structs.replace(others, **changed)
     receipt = await close(house, account, erase=True, grace_days=0, reason="enough")

@@ -2,15 +2,19 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from application import account_admin, staff
+from application import account_admin, erasing, staff
 from application.deciding import ACCOUNT as ACCOUNTS
 from application.deciding import OPERATOR, Context, Principal, load
 from domain.accounts import Account
 from domain.errors import LastAdmin
+from infra.erasure_ledger import FolderLedger
 from tests.application.house import House, context
 
 pytestmark = pytest.mark.anyio
@@ -66,3 +70,14 @@ async def test_the_last_admin_stays_even_for_the_operator(house: House) -> None:
     other = await appointed(house)
     await staff.dismiss(house.ports, context(OPERATOR), last, "gone")
     assert await admins(house, last, other) == [other]
+
+
+async def test_who_was_erased_is_so_again_in_a_copy_that_knows_them_as_the_only_admin(
+    house: House, tmp_path: Path
+) -> None:
+    """The law has it so, and a start waits for it."""
+    last = await appointed(house)
+    house.ports = msgspec.structs.replace(house.ports, ledger=FolderLedger(tmp_path))
+    await erasing.to_ledger(house.ports, erasing.Erased(last, {}, datetime.now(UTC), 10**9))
+    assert await erasing.erase_again(house.ports) == [last]
+    assert await admins(house, last) == []

@@ -16,7 +16,10 @@ CREATE INDEX states_admins_idx ON states (stream_id)
 
 CREATE FUNCTION leave_an_admin() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF is_acting_admin(OLD.state) AND NOT is_acting_admin(NEW.state) THEN
+    -- But not who is erased: staff can't be, unless they were before this copy of the database was
+    -- made the one in use; and then they are, whoever is left.
+    IF is_acting_admin(OLD.state) AND NOT is_acting_admin(NEW.state)
+       AND state_json(NEW.state) ->> 'status' <> 'erased' THEN
         PERFORM pg_advisory_xact_lock(hashtext('tollhouse admins'));
         -- A statement of its own, so it sees what whoever held the lock has committed.
         IF NOT EXISTS (
