@@ -40,7 +40,11 @@ def child(up: Up, *words: str) -> psutil.Process:
     """The child of `up` whose command line has these words."""
 
     def fits(process: psutil.Process) -> bool:
-        return all(any(word in each for each in process.cmdline()) for word in words)
+        try:
+            said = process.cmdline()
+        except psutil.NoSuchProcess:  # it was killed, and nobody has heard of it yet
+            return False
+        return all(any(word in each for each in said) for word in words)
 
     found: list[psutil.Process] = []
 
