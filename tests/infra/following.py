@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from inspect import isawaitable
 from typing import Any
 
 import psycopg
@@ -105,9 +106,9 @@ async def kept(url: str, *jobs: Job, mapper: EventMapper = MAPPER) -> AsyncItera
 
 
 async def until(true: Callable[[], Any], seconds: float = 20.0) -> None:
-    """Return when it is true; fail after so many seconds."""
+    """Return when it is true, asked at once or by awaiting; fail after so many seconds."""
     deadline = time.monotonic() + seconds
-    while not true():
+    while not (await answer if isawaitable(answer := true()) else answer):
         assert time.monotonic() < deadline, "it never came true"
         await asyncio.sleep(0.02)
 
