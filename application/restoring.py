@@ -3,59 +3,37 @@ for signing in: by password or a mailed code, and the second factor where there 
 count it as a sign-in; nobody learns here what sign-in doesn't tell.
 """
 
+from functools import partial
+
 import msgspec
 
-from application import challenges, closing
+from application import challenges, closing, password_proof
 from application.deciding import ACCOUNT, Context, Principal, load
-from application.errors import MfaRequired, SignInsThrottled, TooManyAttempts, WrongCredentials
+from application.errors import WrongCredentials
+from application.password_proof import Client, Presented
 from application.ports import Ports
-from application.signing_in import Client, SecondFactor, holder_of, prove_second_factor
-from application.throttling import (
-    LoginTry,
-    check_login,
-    digest_of_name,
-    login_failed,
-    login_undone,
-)
+from application.rows import Row
+from application.second_factors import Proof, SecondFactor, prove_second_factor
+from application.throttling import login_undone
 from domain.accounts import Account
 
 
 async def by_password(
-    ports: Ports,
-    context: Context,
-    name: str,
-    password: str,
-    second: SecondFactor,
-    client: Client,
+    ports: Ports, context: Context, presented: Presented, client: Client
 ) -> tuple[Account, int]:
-    """Restore by address or username and password. Answers the account and the position.
+    """Restore by address or username, password, and a second factor where there is one. Answers
+    the account and the position.
 
     Raises WrongCredentials, SignInsThrottled, MfaRequired; NotClosed and NotPermitted (staff
     closed it) for who proved to be its owner.
     """
-    account_id = await holder_of(ports, name)
-    login = await check_login(
-        ports,
-        digest_of_name(ports, name),
-        client.network,
-        account_id,
-        second_factor=second.presented,
-    )
-    try:
-        account = await _known(ports, login, account_id, password)
-        restored = await _restore(ports, context, account, second)
-    except (WrongCredentials, SignInsThrottled):
-        raise  # counted where it was found out
-    except (MfaRequired, TooManyAttempts) as refused:
-        if isinstance(refused, MfaRequired) and refused.wrong is None:
-            await login_undone(ports, login)
-            raise
-        failure = await login_failed(ports, login)
-        raise failure if login.guarded else refused from None
-    except BaseException:
-        await login_undone(ports, login)
-        raise
-    await login_undone(ports, login)
+    tried = await password_proof.begin(ports, presented, client)
+    async with password_proof.judged(ports, tried):
+        account_of = partial(password_proof.account_of, ports)
+        account = (await password_proof.decided(ports, tried, account_of)).state
+        proof = await password_proof.prove_factor(ports, tried, account)
+        restored = await _restore(ports, context, account, proof)
+    await login_undone(ports, tried.login)
     return restored
 
 
@@ -67,36 +45,18 @@ async def by_token(
     account = (await load(ports, ACCOUNT, redeemed.account_id)).state
     if account is None:
         raise WrongCredentials
-    return await _restore(ports, context, account, second, redeemed)
-
-
-async def _known(ports: Ports, login: LoginTry, account_id: str | None, password: str) -> Account:
-    """The account whose password this is; the same work where there is none."""
-    hash = await ports.lookups.password_hash(account_id or "acct_nobody")
-    right = await ports.passwords.verify(hash, password)
-    account = (await load(ports, ACCOUNT, account_id)).state if account_id else None
-    if right and await ports.lookups.password_hash(account_id or "") != hash:
-        right = False  # changed while it was checked
-    # While the password alone opens nothing, only a second factor beside it does.
-    if not right or account is None or (login.guarded and not account.second_factor):
-        raise await login_failed(ports, login)
-    return account
+    proof = await prove_second_factor(ports, account, second)
+    return await _restore(ports, context, account, proof, redeemed.spent)
 
 
 async def _restore(
-    ports: Ports,
-    context: Context,
-    account: Account,
-    second: SecondFactor,
-    redeemed: challenges.Redeemed | None = None,
+    ports: Ports, context: Context, account: Account, proof: Proof, *rows: Row
 ) -> tuple[Account, int]:
-    proof = await prove_second_factor(ports, account, second)
     owner = Principal(kind="account", id=account.id, account_id=account.id)
-    spent = [] if redeemed is None else [redeemed.spent]
     return await closing.restore(
         ports,
         msgspec.structs.replace(context, principal=owner),
         account.id,
         events=proof.events,
-        rows=[*proof.rows, *spent],
+        rows=[*proof.rows, *rows],
     )

@@ -22,7 +22,7 @@ from api.http.throttle import network_of
 from application import account_import, closing, restoring
 from application.closing import Mode
 from application.deciding import PUBLIC, Context
-from application.signing_in import Client
+from application.password_proof import Client, Presented
 from domain.accounts import Account
 
 
@@ -70,7 +70,8 @@ class ClosingController(Controller):
 
         async def carry(context: Context) -> tuple[Account, int]:
             if password is not None:
-                return await restoring.by_password(ports, context, name, password, second, client)
+                presented = Presented(name, password, second)
+                return await restoring.by_password(ports, context, presented, client)
             return await restoring.by_token(ports, context, token or "", second)
 
         return await commands.answer(

@@ -8,7 +8,7 @@ import msgspec
 from api.http.problems import HttpProblem
 from application.account_import import MAX_ITEMS, ImportedAccount, ImportReport
 from application.closing import Mode, Receipt
-from application.signing_in import SecondFactor
+from application.second_factors import SecondFactor
 from domain import plans
 from domain.accounts import ActorType, Kind, Profile, Status
 from domain.foreign_hashes import MAX_CHARACTERS

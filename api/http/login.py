@@ -16,9 +16,9 @@ from application import accounts, signing_in
 from application.accounts import Registered
 from application.deciding import Context
 from application.passkey_challenges import TTL_SECONDS
+from application.password_proof import Client, Presented
 from application.ports import Ports
 from application.sessions import SignedIn
-from application.signing_in import Client
 
 AnyRequest = Request[Any, Any, State]
 Started = tuple[tuple[SignedIn, Registered], int]
@@ -43,9 +43,8 @@ class LoginController(Controller):
             if token is not None:
                 found = await signing_in.by_token(ports, context, token, name, second, client)
             else:
-                found = await signing_in.by_password(
-                    ports, context, name or "", password or "", second, client
-                )
+                presented = Presented(name or "", password or "", second)
+                found = await signing_in.by_password(ports, context, presented, client)
             return await _with_profile(ports, *found)
 
         return await answer_signed_in(ports, commands, request, data.session, sign_in)

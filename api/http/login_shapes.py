@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from api.http.problems import HttpProblem
 from application.factor_ports import Json
-from application.signing_in import SecondFactor
+from application.second_factors import SecondFactor
 
 Base64Url = Annotated[str, Meta(max_length=3000, description="Bytes in base64url.")]
 _CredentialId = Annotated[str, Meta(max_length=1400, description="Bytes in base64url.")]

@@ -15,10 +15,12 @@ from application.api_keys import IssuedApiKey, issue
 from application.closing_ports import NoLedger
 from application.deciding import FOLLOWED, OPERATOR, PUBLIC, Context, Principal
 from application.ending import ended
+from application.password_proof import Client, Presented
 from application.plans import publish_shipped
 from application.ports import Policy, Ports, Strength
+from application.second_factors import SecondFactor
 from application.sessions import SignedIn
-from application.signing_in import Client, SecondFactor, by_password
+from application.signing_in import by_password
 from domain.accounts import Account
 from domain.api_keys import IssueApiKey
 from domain.quotas import Quota
@@ -148,7 +150,7 @@ async def sign_in(
 ) -> tuple[SignedIn, int]:
     """Sign in by a password alone, from a network of one's own."""
     client = Client(network=ip or "192.0.2.1", ip=ip, user_agent=user_agent)
-    return await by_password(ports, context, name, password, SecondFactor(), client)
+    return await by_password(ports, context, Presented(name, password, SecondFactor()), client)
 
 
 @asynccontextmanager

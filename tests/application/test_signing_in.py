@@ -27,9 +27,10 @@ from application.errors import (
     TooManyAttempts,
     WrongCredentials,
 )
+from application.password_proof import Client, Presented
 from application.ports import Policy, Ports, ThrottlePolicy
+from application.second_factors import SecondFactor
 from application.sessions import SignedIn
-from application.signing_in import Client, SecondFactor
 from domain import totp
 from domain.accounts import Account
 from domain.errors import InvalidCommand, NoSecondFactor, NotFound, NotPermitted, Taken
@@ -76,7 +77,7 @@ class Person:
     ) -> SignedIn:
         name = self.email if name is None else name
         done = await signing_in.by_password(
-            self.ports, context(PUBLIC), name, password, second, HERE
+            self.ports, context(PUBLIC), Presented(name, password, second), HERE
         )
         return done[0]
 
@@ -167,7 +168,7 @@ async def test_password_that_is_changed_while_it_is_checked_opens_nothing(
     ports = msgspec.structs.replace(person.ports, passwords=meanwhile)
     enter = restoring.by_password if restores else signing_in.by_password
     with pytest.raises(WrongCredentials):
-        await enter(ports, context(PUBLIC), person.email, PASSWORD, NOTHING, HERE)
+        await enter(ports, context(PUBLIC), Presented(person.email, PASSWORD, NOTHING), HERE)
 
 
 async def test_name_that_changes_hands_while_it_is_checked_opens_neither_account(
@@ -185,7 +186,9 @@ async def test_name_that_changes_hands_while_it_is_checked_opens_neither_account
     meanwhile: Any = Meanwhile(person.ports.passwords, inherited)
     ports = msgspec.structs.replace(person.ports, passwords=meanwhile)
     with pytest.raises(WrongCredentials):
-        await signing_in.by_password(ports, context(PUBLIC), person.email, PASSWORD, NOTHING, HERE)
+        await signing_in.by_password(
+            ports, context(PUBLIC), Presented(person.email, PASSWORD, NOTHING), HERE
+        )
     assert [(await person.sign_in()).account.id] == heirs
 
 
@@ -209,7 +212,7 @@ async def test_restoring_is_no_failed_sign_in(somebody: Somebody) -> None:
     person.ports = msgspec.structs.replace(person.ports, policy=policy)
     await closing.close(person.ports, context(person.principal()), person.account.id)
     await restoring.by_password(
-        person.ports, context(PUBLIC), person.email, PASSWORD, NOTHING, HERE
+        person.ports, context(PUBLIC), Presented(person.email, PASSWORD, NOTHING), HERE
     )
     assert await person.sign_in()
 
@@ -228,7 +231,7 @@ async def test_locked_account_tells_nobody_at_restoring_that_a_password_is_right
     for _ in range(3):
         with pytest.raises(SignInsThrottled):
             await restoring.by_password(
-                person.ports, context(PUBLIC), person.email, PASSWORD, wrong, HERE
+                person.ports, context(PUBLIC), Presented(person.email, PASSWORD, wrong), HERE
             )
 
 

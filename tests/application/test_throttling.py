@@ -19,8 +19,10 @@ from application.errors import (
     TooManyAttempts,
     WrongCredentials,
 )
+from application.password_proof import Client, Presented
 from application.ports import Policy, Ports, ThrottlePolicy
-from application.signing_in import Client, SecondFactor, by_password
+from application.second_factors import SecondFactor
+from application.signing_in import by_password
 from domain.account_events import SignInsRefused
 from domain.accounts import Account
 from domain.errors import NotFound
@@ -64,7 +66,7 @@ class World:
         client = Client(network=network)
         try:
             done, _ = await by_password(
-                self.ports, context(), name, password, second or SecondFactor(), client
+                self.ports, context(), Presented(name, password, second or SecondFactor()), client
             )
         except ApplicationError as error:
             return error
