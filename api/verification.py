@@ -15,7 +15,6 @@ from application.errors import Unauthenticated
 from application.verdicts import Verdict
 from application.verification import Verifier
 from domain import permission_query
-from domain.api_keys import ApiKey
 from domain.errors import InvalidCommand, InvalidQuery, NotPermitted
 from domain.key_format import MAX_PRESENTED_CHARACTERS
 from domain.quotas import MAX_AMOUNT
@@ -100,8 +99,8 @@ class Caller:
         """Whether it is a service that may verify keys of others, as far as that is known."""
         if verifier.changes == self._changes and time.time() < self._until:
             return True
-        caller = verifier.remembered(self.secret)
-        if caller is None or caller.key is None or not self._is_known_enough(caller.key):
+        caller = self.own(verifier)
+        if caller is None or caller.key is None:
             return False
         _require_service(verifier, caller, self.ip)
         if not caller.superseded:  # that ends by the clock
@@ -110,14 +109,11 @@ class Caller:
         return True
 
     def own(self, verifier: Verifier) -> Resolved | None:
-        """Its own key, if that is known."""
+        """Its own key, if that is known, and the address where the key asks for one."""
         caller = verifier.remembered(self.secret)
-        if caller is None or caller.key is None or not self._is_known_enough(caller.key):
+        if caller is None or caller.key is None or (self.ip is None and caller.key.ip_allow):
             return None
         return caller
-
-    def _is_known_enough(self, key: ApiKey) -> bool:
-        return self.ip is not None or not key.ip_allow
 
 
 def begin(

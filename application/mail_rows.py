@@ -19,18 +19,9 @@ class MailRow(Row, frozen=True):
     created_at: datetime
 
 
-class MailForNobodyRow(Row, frozen=True):
+class MailForNobodyRow(MailRow, frozen=True):
     """A mail that is never sent: what is written where nobody has the address, so that it is as
     much work. The sender clears it away."""
-
-    mail_id: str
-    account_id: str | None
-    address_digest: bytes
-    template: str
-    once_digest: bytes | None
-    sealed: bytes
-    master_key_id: str
-    created_at: datetime
 
 
 class MailForgottenRow(Row, frozen=True):

@@ -5,6 +5,7 @@ flushes of all processes queue on the log's lock anyway.
 """
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import msgspec
 import psycopg
@@ -121,41 +122,9 @@ class PostgresUsageLog:
 
     async def _take(self, flush: Flush) -> Counted:
         connection = await self._connected()
-        takes, rules = flush.takes, flush.rules
-        totals = [0] * len(rules)
-        counts = [0] * len(rules)
-        for counter, amount in zip(takes[1::3], takes[2::3], strict=True):
-            totals[counter - 1] = min(totals[counter - 1] + amount, MOST)
-            counts[counter - 1] += 1
-        # Of all the counters' windows only a few differ: one or two periods.
-        numbers = {calendar: number for number, calendar in enumerate(flush.windows, 1)}
-        windows = flush.windows.values()
         async with answering(connection, STUCK_SECONDS):
             cursor = await connection.execute(
-                STATEMENT,
-                (
-                    flush.stream,
-                    flush.version,
-                    TOPIC,
-                    flush.metadata.decode(),
-                    flush.batch.decode(),
-                    _array([rule.counter_id for rule in rules]),
-                    _array([_KIND[rule.kind] for rule in rules]),
-                    _array([rule.rule_no for rule in rules]),
-                    _array([rule.limit for rule in rules]),
-                    _array([rule.carry_over_max for rule in rules]),
-                    _array([numbers[rule.calendar] for rule in rules]),
-                    _array(totals),
-                    _array(counts),
-                    _array([window.start for window in windows]),
-                    _array([window.base for window in windows]),
-                    _array([window.end for window in windows]),
-                    _array([window.next_end for window in windows]),
-                    _array([length(calendar.period) for calendar in flush.windows]),
-                    _array(takes),
-                ),
-                prepare=True,
-                binary=True,
+                STATEMENT, _arguments(flush), prepare=True, binary=True
             )
         row = await cursor.fetchone()
         assert row is not None
@@ -218,6 +187,39 @@ class PostgresUsageLog:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
+
+
+def _arguments(flush: Flush) -> tuple[Any, ...]:
+    takes, rules = flush.takes, flush.rules
+    totals = [0] * len(rules)
+    counts = [0] * len(rules)
+    for counter, amount in zip(takes[1::3], takes[2::3], strict=True):
+        totals[counter - 1] = min(totals[counter - 1] + amount, MOST)
+        counts[counter - 1] += 1
+    # Of all the counters' windows only a few differ: one or two periods.
+    numbers = {calendar: number for number, calendar in enumerate(flush.windows, 1)}
+    windows = flush.windows.values()
+    return (
+        flush.stream,
+        flush.version,
+        TOPIC,
+        flush.metadata.decode(),
+        flush.batch.decode(),
+        _array([rule.counter_id for rule in rules]),
+        _array([_KIND[rule.kind] for rule in rules]),
+        _array([rule.rule_no for rule in rules]),
+        _array([rule.limit for rule in rules]),
+        _array([rule.carry_over_max for rule in rules]),
+        _array([numbers[rule.calendar] for rule in rules]),
+        _array(totals),
+        _array(counts),
+        _array([window.start for window in windows]),
+        _array([window.base for window in windows]),
+        _array([window.end for window in windows]),
+        _array([window.next_end for window in windows]),
+        _array([length(calendar.period) for calendar in flush.windows]),
+        _array(takes),
+    )
 
 
 def _array(numbers: Iterable[int | None]) -> str:
