@@ -38,7 +38,7 @@ lock: setup
     .venv/bin/uv pip compile pyproject.toml --extra dev -c requirements.lock -o requirements-dev.lock --quiet --upgrade \
         --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 
-# Measure: `just bench peers` beside what others run; `verify`, `streams`, `small`: see docs/benchmarks.md
+# Measure: `just bench peers` beside what others run; `verify`, `logins`, `revocation`, …: see docs/benchmarks.md
 bench *ARGS: setup
     .venv/bin/python -m bench {{ARGS}}
 

@@ -17,6 +17,7 @@ from bench import (
     peers_measure,
     peers_report,
     report,
+    revocation,
     scale,
     security_timing,
     small,
@@ -131,6 +132,27 @@ def small_command(
         console.print(str(error), style="red")
         raise typer.Exit(1) from None
     report.show_small(console, found)
+    write(json, found)
+    if not found.holds:
+        raise typer.Exit(1)
+
+
+@app.command("revocation")
+def revocation_command(
+    processes: Annotated[int, typer.Option(min=1)] = 2,
+    keys: Annotated[int, typer.Option(min=2)] = 200,
+    json: Json = None,
+) -> None:
+    """How soon a revoked key is refused by processes that were not asked to revoke it."""
+    cores = spread_cores()
+    console.print(f"{described()}; {busy_share(2):.0%} busy before")
+    try:
+        with ground(cores.postgres) as on:
+            found = asyncio.run(revocation.measure(on, cores, processes, keys))
+    except StartError as error:
+        console.print(str(error), style="red")
+        raise typer.Exit(1) from None
+    console.print(revocation.sentence(found))
     write(json, found)
     if not found.holds:
         raise typer.Exit(1)

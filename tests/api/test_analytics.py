@@ -229,7 +229,7 @@ async def test_a_query_ends_with_the_connection_that_asked(
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
     await _until(lambda: _running() == 0)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 8  # by itself it ends after ten
 
 
 def _running() -> int:

@@ -255,13 +255,11 @@ async def test_postgres_gone_refuses_metered_at_once_and_lets_others_go_on(gate:
     gate.usage.down = True
     with pytest.raises(StoreUnavailable):
         await gate.verify(metered)
-    await until(lambda: gate.usage.asked >= 0)
-    asked_at = time.monotonic()
+    gate.usage.open.clear()  # it answers nobody any more: who asked it now would wait for ever
     for _ in range(10):
         with pytest.raises(StoreUnavailable):
             await gate.verify(metered)
         assert (await gate.verify(unmetered)).valid
-    assert time.monotonic() - asked_at < 1
     assert gate.used(metered.id) == 0
 
 

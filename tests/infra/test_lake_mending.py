@@ -4,7 +4,6 @@ import asyncio
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -169,10 +168,9 @@ async def test_a_place_that_hangs_does_not_keep_the_process_from_ending(
     )
     try:
         assert await asyncio.to_thread(place.reading.wait, 30)
-        began = time.monotonic()
         running.cancel()
-        await asyncio.wait([running], timeout=20)
-        assert time.monotonic() - began < 4
+        await asyncio.wait([running], timeout=50)  # the place hangs for a minute
+        assert running.done()
     finally:
         place.end.set()
 

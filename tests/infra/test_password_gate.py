@@ -4,13 +4,14 @@ that give way to verification."""
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from time import monotonic
+from pathlib import Path
 
 import pytest
 
 import infra.passwords
 from application.errors import Overloaded
 from infra.passwords import QUEUE, ArgonPasswords
+from tests.infra.following import until
 
 pytestmark = pytest.mark.anyio
 
@@ -26,66 +27,91 @@ async def passwords() -> AsyncIterator[ArgonPasswords]:
     passwords.close()
 
 
-async def slow(passwords: ArgonPasswords, seconds: float) -> int:
-    """Work of a known length in a worker, as hashing is; answers how nice the worker is."""
-    return await passwords._work(nap, seconds)
+class Busy:
+    """All permits in use, by work that goes on until it is released."""
+
+    def __init__(self, passwords: ArgonPasswords, folder: Path) -> None:
+        self._folder = folder
+        self.work = [
+            asyncio.create_task(passwords._work(work_until_released, str(folder)))
+            for _ in range(IN_HAND)
+        ]
+
+    @property
+    def working(self) -> bool:
+        return not any(each.done() for each in self.work)
+
+    async def release(self) -> None:
+        (self._folder / "released").touch()
+        await asyncio.gather(*self.work, return_exceptions=True)
 
 
-def nap(seconds: float) -> int:
+@pytest.fixture
+async def busy(passwords: ArgonPasswords, tmp_path: Path) -> AsyncIterator[Busy]:
+    busy = Busy(passwords, tmp_path)
+    await until(lambda: len(list(tmp_path.glob("*.begun"))) == PERMITS)
+    yield busy
+    await busy.release()
+
+
+def work_until_released(folder: str) -> None:
     import time
 
-    time.sleep(seconds)
+    with open(f"{folder}/{os.getpid()}.begun", "w"):
+        pass
+    while not os.path.exists(f"{folder}/released"):
+        time.sleep(0.01)
+
+
+def niceness() -> int:
     return os.getpriority(os.PRIO_PROCESS, 0)
 
 
 async def test_workers_give_way_to_everything_else(passwords: ArgonPasswords) -> None:
-    assert await slow(passwords, 0) == 19
+    assert await passwords._work(niceness) == 19
 
 
 async def test_beyond_the_queue_there_is_an_answer_at_once(
-    passwords: ArgonPasswords, monkeypatch: pytest.MonkeyPatch
+    passwords: ArgonPasswords, busy: Busy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(infra.passwords, "PATIENCE_SECONDS", 60)  # for those in the queue
-    working = [asyncio.create_task(slow(passwords, 0.3)) for _ in range(IN_HAND)]
+    waiting = [asyncio.create_task(passwords._work(niceness)) for _ in range(QUEUE)]
     await asyncio.sleep(0)
-    waiting = [asyncio.create_task(slow(passwords, 0)) for _ in range(QUEUE)]
-    await asyncio.sleep(0)
-    began = monotonic()
     for _ in range(100):
         with pytest.raises(Overloaded) as refused:
             await passwords.hash("one too many")
-    assert monotonic() - began < 0.25
-    assert refused.value.retry_after_seconds > 0
-    await asyncio.gather(*working, *waiting)
+        assert refused.value.retry_after_seconds > 0
+    assert busy.working
+    assert not any(each.done() for each in waiting)
+    await busy.release()
+    await asyncio.gather(*waiting)
     assert await passwords.verify(await passwords.hash("x"), "x")
 
 
 async def test_nobody_waits_longer_than_the_patience(
-    passwords: ArgonPasswords, monkeypatch: pytest.MonkeyPatch
+    passwords: ArgonPasswords, busy: Busy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert infra.passwords.PATIENCE_SECONDS == 2
     monkeypatch.setattr(infra.passwords, "PATIENCE_SECONDS", 0.2)
-    working = [asyncio.create_task(slow(passwords, 0.6)) for _ in range(IN_HAND)]
-    await asyncio.sleep(0)
-    began = monotonic()
     with pytest.raises(Overloaded):
         await passwords.hash("one that waits")
-    assert 0.19 < monotonic() - began < 0.6
-    await asyncio.gather(*working)
+    assert busy.working
 
 
 async def test_work_that_nobody_waits_for_still_holds_its_permit(
-    passwords: ArgonPasswords,
+    passwords: ArgonPasswords, busy: Busy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or a client that hangs up again and again would have any number of hashes computed."""
-    working = [asyncio.create_task(slow(passwords, 0.4)) for _ in range(IN_HAND)]
-    await asyncio.sleep(0.05)
-    for each in working:
+    for each in busy.work:
         each.cancel()
-    await asyncio.gather(*working, return_exceptions=True)
-    began = monotonic()
-    await slow(passwords, 0)
-    assert monotonic() - began > 0.25
+    await asyncio.gather(*busy.work, return_exceptions=True)
+    monkeypatch.setattr(infra.passwords, "PATIENCE_SECONDS", 0.2)
+    with pytest.raises(Overloaded):
+        await passwords._work(niceness)
+    monkeypatch.setattr(infra.passwords, "PATIENCE_SECONDS", 60)
+    waiting = asyncio.create_task(passwords._work(niceness))
+    await busy.release()
+    assert await waiting == 19
 
 
 async def test_a_worker_that_is_killed_is_one_refusal_and_then_there_are_others(

@@ -22,6 +22,7 @@ from infra.postgres.states import load_states
 from projections.key_directory import KeyDirectory
 from tests.application.house import House, context, opened, owner, states
 from tests.factories import DIGESTS, an_issued, metadata, registered
+from tests.infra.following import until
 
 pytestmark = pytest.mark.anyio
 ASKED = Presented()
@@ -254,7 +255,7 @@ async def test_large_states_load_over_many_chunks(database_url: str) -> None:
     assert all(directory.find(DIGESTS.candidates(each.secret)) for each in issued)
 
 
-async def test_key_revoked_in_one_process_is_refused_by_another_within_a_second(
+async def test_key_revoked_in_one_process_is_soon_refused_by_another(
     database_url: str,
 ) -> None:
     async with opened(database_url) as one, opened(database_url) as other:
@@ -264,10 +265,7 @@ async def test_key_revoked_in_one_process_is_refused_by_another_within_a_second(
         assert await other.directory.catch_up(one.directory.position, 1)
         assert other.directory.find(digests) is not None
         await api_keys.revoke(one.ports, context(owner(account)), issued.key.id)
-        revoked_at = time.monotonic()
-        while judge(other.directory.find(digests), account, ASKED, 0.0) != "REVOKED":
-            assert time.monotonic() - revoked_at < 1.0
-            await asyncio.sleep(0.002)
+        await until(lambda: judge(other.directory.find(digests), account, ASKED, 0.0) == "REVOKED")
         own = judge(one.directory.find(digests), account, ASKED, 0.0)
         assert own == "REVOKED"  # whoever did it sees it at once
 
