@@ -13,6 +13,7 @@ from litestar.types import ASGIApp
 
 from api.http.express import ExpressHttp
 from api.http.wire import BoundedHttp
+from infra.http_server import KEEP_ALIVE_SECONDS
 
 
 @dataclass
@@ -38,6 +39,9 @@ async def serving(app: ASGIApp, http: type[BoundedHttp] = ExpressHttp) -> AsyncI
             log_level="critical",
             access_log=False,
             proxy_headers=False,
+            # A client gives a connection up after five seconds; a server that did so, too, would
+            # now and then close it under a request.
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
         )
         server = uvicorn.Server(config)
         task = asyncio.create_task(server.serve(sockets=[listener]))
