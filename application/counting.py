@@ -96,6 +96,7 @@ class GroupCommit:
         self._wanted.set()
         while self._full or self._open.code:
             await self._flush()
+        await asyncio.sleep(0)  # the last one's answers
 
     def _next(self) -> Batch:
         """The batch that is flushed next; nobody adds to it from now on."""
@@ -113,7 +114,7 @@ class GroupCommit:
         if not batch.code:
             return
         try:
-            self._settle(batch, await self._count(batch))
+            counted = await self._count(batch)
         except StoreUnavailable as error:
             await self._recover(batch, error)
         except asyncio.CancelledError:
@@ -123,6 +124,10 @@ class GroupCommit:
             # Whatever it was, nobody may be left waiting, and the process goes on.
             log.exception("a flush failed", version=batch.version)
             batch.fail(StoreUnavailable(str(error)))
+        else:
+            # Behind the sending of the next batch: the database counts that one while this one's
+            # answers are made.
+            asyncio.get_running_loop().call_soon(self._settle, batch, counted)
 
     async def _count(self, batch: Batch) -> Counted:
         if self._clock_offset_us is None:
@@ -189,6 +194,13 @@ class GroupCommit:
         return window
 
     def _settle(self, batch: Batch, counted: Counted) -> None:
+        try:
+            self._answer(batch, counted)
+        except Exception as error:
+            log.exception("a batch was counted, and can't be answered", version=batch.version)
+            batch.fail(StoreUnavailable(str(error)))
+
+    def _answer(self, batch: Batch, counted: Counted) -> None:
         """Answer everybody, replaying the batch in its order for what each had left."""
         index = batch.index
         used = list(counted.opening)

@@ -160,6 +160,20 @@ async def test_answer_stands_in_the_log_before_it_is_given(gate: Gate) -> None:
     assert ("usage_1", 1) in gate.usage.log
 
 
+async def test_the_next_batch_is_on_its_way_before_this_one_is_answered(gate: Gate) -> None:
+    """So the database counts while answers are made, instead of waiting for them."""
+    key = gate.key(limit=5)
+    under_way: list[int] = []
+    gate.usage.open.clear()
+    for _ in range(2):
+        ask = Ask(Resolved(key))
+        assert gate.verifier.begin(ask, "req_1", lambda _: under_way.append(gate.usage.asked))
+        await until(lambda: gate.usage.asked == 1)
+    gate.usage.open.set()
+    await until(lambda: len(under_way) == 2)
+    assert under_way == [2, 2]
+
+
 async def test_key_and_account_are_counted_both_or_neither(gate: Gate) -> None:
     key = gate.key(limit=5)
     gate.rule(gate.account.id, 3)
