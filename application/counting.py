@@ -222,6 +222,9 @@ class GroupCommit:
                 )
             if not waiting.answer.done():
                 waiting.answer.set_result((by if reason > GRANTED else reason, left))
+        # Those who waited know their batch: a ring for the collector, and a pause of ten
+        # milliseconds and more whenever it came by.
+        batch.waiting.clear()
 
     async def _recover(self, batch: Batch, error: StoreUnavailable) -> None:
         """Refuse who waits, then settle this version of the stream before any other.

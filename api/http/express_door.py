@@ -5,6 +5,7 @@ the other, which finds out what it is; nothing has happened by then.
 """
 
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -97,17 +98,18 @@ class ExpressDoor:
         if body and not head.json:
             return False
         request_id = head.request_id or next(FRESH_IDS)
-
-        def reply(answer: bytes | Exception) -> None:
-            if isinstance(answer, bytes):
-                request.answer(self._lane_head, request_id, answer)
-            else:
-                self._refuse(answer, request_id, request)
-
+        # Not a function of its own: one is made anew with each request, its annotations as well.
+        reply = partial(self._reply, request, request_id)
         try:
             return self._engine.begin(body, head.caller, request_id, reply)
         except Exception:
             return False  # nothing has happened: the ordinary way says what is wrong
+
+    def _reply(self, request: Answers, request_id: str, answer: bytes | Exception) -> None:
+        if isinstance(answer, bytes):
+            request.answer(self._lane_head, request_id, answer)
+        else:
+            self._refuse(answer, request_id, request)
 
     def _refuse(self, error: Exception, request_id: str, request: Answers) -> None:
         problem, more = answer_for(error, request_id)

@@ -7,6 +7,7 @@ strict bodies, caller checks, positions, request ids; the door in front bounds t
 
 import re
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 from litestar.types import HTTPScope, Receive
@@ -86,11 +87,13 @@ class VerifyLane:
                 request = VerifyRequest(alone[1].decode())
             else:
                 request = decode(body, VerifyRequest)
+        return verification.begin(
+            self._verifier, request, caller, request_id, partial(_reply, reply)
+        )
 
-        def say(answer: Verdict | Exception) -> None:
-            reply(answer if isinstance(answer, Exception) else _ENCODER.encode(answer))
 
-        return verification.begin(self._verifier, request, caller, request_id, say)
+def _reply(reply: Callable[[bytes | Exception], None], answer: Verdict | Exception) -> None:
+    reply(answer if isinstance(answer, Exception) else _ENCODER.encode(answer))
 
 
 def _require_json(content_type: bytes) -> None:

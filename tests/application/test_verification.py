@@ -1,6 +1,7 @@
 """Verification: answered when it is counted, never oversold, and nobody is left waiting."""
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
@@ -10,7 +11,8 @@ import msgspec
 import pytest
 
 from application.asks import Ask, Resolved, Resolver
-from application.batches import NO_LABELS, Labels
+from application.batches import NO_LABELS, Labels, Waiting
+from application.begun import Begun
 from application.deciding import FOLLOWED
 from application.errors import DirectoryStale, StoreUnavailable
 from application.rules import RuleBook
@@ -740,16 +742,51 @@ async def test_key_that_left_memory_is_fetched_again_and_not_unknown(
     assert rules.known(keys[0].id) is not None
 
 
+class Broken:
+    """Who waits for a row and can't be told."""
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, result: Any, /) -> None:
+        raise RuntimeError("not to be told")
+
+    def set_exception(self, error: Exception, /) -> None:
+        pass
+
+
 async def test_who_was_answered_is_not_answered_again(gate: Gate) -> None:
+    """Though a later row of the batch could not be answered."""
     said: list[Verdict | Exception] = []
     key = gate.key(limit=5)
     gate.usage.open.clear()
     assert gate.verifier.begin(Ask(Resolved(key)), "req_1", said.append)
-    batch = gate.verifier._counting._open
+    batch = gate.verifier._counting.open
+    (first,) = batch.waiting
+    batch.waiting.append(Waiting(first.row, first.rules, first.amounts, Broken()))
     gate.usage.open.set()
     await until(lambda: bool(said))
-    batch.fail(StoreUnavailable("a later row of the batch could not be answered"))
+    await gate.verify(key)
     assert [type(each) for each in said] == [Verdict]
+
+
+async def test_verifications_leave_nothing_to_the_collector(gate: Gate) -> None:
+    """It would stop everybody for ten milliseconds, several times a second."""
+    said: list[Verdict | Exception] = []
+    keys = [gate.key(limit=5), gate.key(limit=0), gate.key()]
+    gc.collect()
+    gc.disable()
+    try:
+        for key in keys:
+            gate.verifier.begin(Ask(Resolved(key)), "req_1", said.append)
+        for key in keys:
+            await gate.verify(key)
+        await until(lambda: len(said) == len(keys))
+        await gate.verify(keys[0])  # so that those before are behind us
+        left = [each for each in gc.get_objects() if type(each) in (Begun, Waiting)]
+    finally:
+        gc.enable()
+    assert left == []
 
 
 async def test_account_whose_plan_can_t_be_read_is_refused_and_not_let_through(gate: Gate) -> None:
