@@ -116,6 +116,7 @@ def hidden_fields(event_type: type[Event]) -> frozenset[str]:
     return frozenset(("type", *marked))
 
 
+@cache  # asked with every event that is read, and 80 µs to find out
 def _marked(struct_type: type[msgspec.Struct], mark: str) -> tuple[str, ...]:
     return tuple(
         field.encode_name

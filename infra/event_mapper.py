@@ -71,7 +71,6 @@ class EventMapper:
         self._metadata = msgspec.json.Decoder(Metadata)
         self._personal_metadata = personal_fields(Metadata)
         self._decoders: dict[str, msgspec.json.Decoder[Event]] = {}
-        self._personal: dict[type[Event], tuple[str, ...]] = {}
 
     def with_vault(self, vault: MasterKeyVault) -> "EventMapper":
         """The same mapper, for who follows a log and folds states."""
@@ -85,7 +84,7 @@ class EventMapper:
         nonce: bytes | None = None,
     ) -> tuple[str, bytes]:
         """The stored name and bytes. MissingDataKey for personal fields without one."""
-        personal = self._personal_fields(type(new.event))
+        personal = personal_fields(type(new.event))
         hidden = _Sealed(
             event=_present(new.event, personal),
             metadata=_present(metadata, self._personal_metadata),
@@ -150,11 +149,6 @@ class EventMapper:
                 raise CannotDecode(f"unknown event type {name}")
             decoder = self._decoders[name] = msgspec.json.Decoder(event_type)
         return decoder
-
-    def _personal_fields(self, event_type: type[Event]) -> tuple[str, ...]:
-        if event_type not in self._personal:
-            self._personal[event_type] = personal_fields(event_type)
-        return self._personal[event_type]
 
 
 def account_of(state: bytes) -> str | None:
