@@ -37,7 +37,7 @@ async def facts(nats_url: str, stream: str) -> list[Fact]:
         )
         found: list[Fact] = []
         while len(found) < waiting:
-            for each in await subscription.fetch(min(BATCH, waiting - len(found)), timeout=2):
+            for each in await subscription.fetch(min(BATCH, waiting - len(found)), timeout=5):
                 found.append(Fact(each.subject, each.headers or {}, each.data))
         await subscription.unsubscribe()
         return found

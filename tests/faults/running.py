@@ -170,7 +170,7 @@ def wait_for(true: Any, seconds: float, explain: Any = lambda: "") -> None:
         time.sleep(0.02)
 
 
-def all_gone(processes: list[psutil.Process], seconds: float = 10) -> None:
+def all_gone(processes: list[psutil.Process], seconds: float = 30) -> None:
     """Fail unless all of these end in time."""
     _, alive = psutil.wait_procs(processes, timeout=seconds)
     assert not alive, alive

@@ -19,7 +19,7 @@ import pytest
 
 from tests.faults.running import ADMIN, ROOT, SERVICE_KEY, Up, issue_key, verify, wait_for
 
-RECOVERY_SECONDS = 5
+RECOVERY_SECONDS = 30  # so long a busy machine may take; `just exactness --postgres` measures it
 
 
 def test_postgres_killed_refuses_what_it_must_count_and_recovers_alone(folder: Path) -> None:
@@ -33,7 +33,7 @@ def test_postgres_killed_refuses_what_it_must_count_and_recovers_alone(folder: P
         assert refused.status_code == 503
         assert refused.json()["code"] in ("STORE_UNAVAILABLE", "DIRECTORY_STALE")
         assert int(refused.headers["retry-after"]) >= 1
-        wait_for(lambda: verify(client, unmetered).status_code == 503, 5)
+        wait_for(lambda: verify(client, unmetered).status_code == 503, RECOVERY_SECONDS)
         assert verify(client, unmetered).json()["code"] == "DIRECTORY_STALE"
         assert client.get("/health/ready").status_code == 503
         assert client.get("/health/live").status_code == 200
@@ -97,7 +97,7 @@ def test_64_at_once_on_50_left_are_50(folder: Path, processes: str) -> None:
         with up.client() as client:
             key = issue_key(client, quota={"limit": 50, "period": "lifetime"})
         # Each process has to have followed the log so far: until then it knows no such key.
-        wait_for(lambda: _known_everywhere(up, key), 5)
+        wait_for(lambda: _known_everywhere(up, key), RECOVERY_SECONDS)
         codes = _at_once(up, key, 64)
         assert sorted(codes) == ["USAGE_EXCEEDED"] * 14 + ["VALID"] * 50
         assert _counted(up) == (50, 50)

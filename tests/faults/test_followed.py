@@ -155,7 +155,7 @@ def _replaced(up: Up, store: Path, with_copy: Path | None) -> None:
     supervisor.suspend()
     try:
         nats.kill()
-        wait_for(lambda: nats.status() == psutil.STATUS_ZOMBIE, 10)
+        wait_for(lambda: nats.status() == psutil.STATUS_ZOMBIE, 30)
         shutil.rmtree(store)
         if with_copy is not None:
             shutil.copytree(with_copy, store)

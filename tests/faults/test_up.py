@@ -113,9 +113,9 @@ def test_a_service_that_dies_is_started_again(folder: Path) -> None:
     with Up(folder) as up:
         [pid] = up.facts["serve_pids"]
         os.kill(pid, signal.SIGKILL)
-        wait_for(lambda: up.facts["serve_pids"] != [pid], 10)
+        wait_for(lambda: up.facts["serve_pids"] != [pid], 30)
         with up.client() as client:
-            wait_for(lambda: client.get("/health/ready").status_code == 200, 10)
+            wait_for(lambda: client.get("/health/ready").status_code == 200, 30)
 
 
 def test_the_command_line_speaks_json_and_exit_codes(folder: Path) -> None:

@@ -353,7 +353,7 @@ async def test_flush_whose_reply_was_lost_counts_once(
         try:
             await log.count(one_each(1, 3))
             proxy.lose(loss, COUNTED)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 counted = await log.count(one_each(2, 9))
             assert proxy.lost == 1
             assert counted.opening == [3]

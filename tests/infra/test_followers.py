@@ -128,7 +128,7 @@ async def test_a_second_holder_waits_until_the_first_has_gone(database_url: str)
         assert not done
         await hold.advance(7)
         order.append(("first", hold.position))
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, 30)
     assert order == [("first", 7), ("second", 7)]
 
 
@@ -196,7 +196,7 @@ async def test_who_takes_over_waits_for_the_last_batch_of_the_one_before(
         taking = asyncio.create_task(successor())
         done, _ = await asyncio.wait([taking], timeout=0.5)
         assert not done
-    assert await asyncio.wait_for(taking, 5) == 4
+    assert await asyncio.wait_for(taking, 30) == 4
 
 
 async def test_a_lost_notify_costs_a_poll_and_nothing_else(database_url: str) -> None:
@@ -353,7 +353,7 @@ async def test_a_follower_says_that_it_is_there_and_saw_the_end(database_url: st
 
 async def test_leaving_gives_the_lock_back_at_once(database_url: str) -> None:
     for _ in range(3):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             async with held(database_url) as hold:
                 await first_step(hold)
     with connected(database_url) as connection:
